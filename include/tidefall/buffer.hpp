@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+//
+// What every buffer is: partitions, the way from a write to one of them, and the life of the whole. `queue` and
+// `hash_map` derive from it and add their writes; so can a buffer of your own:
+//
+//     class word_set : public tidefall::buffer<set_table<std::string>> {
+//     public:
+//         using buffer::buffer;
+//         tidefall::write_status insert(std::string word) {
+//             return write(route_by(word), [&](set_table<std::string>& table) { return table.insert(std::move(word)); });
+//         }
+//     };
+//
+// `partition.hpp` says what a table has to offer.
+#pragma once
+
+#include <tidefall/detail/tags.hpp>
+#include <tidefall/detail/this_thread.hpp>
+#include <tidefall/options.hpp>
+#include <tidefall/partition.hpp>
+#include <tidefall/results.hpp>
+#include <tidefall/runtime.hpp>
+
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tidefall::inline v0 {
+
+/// Which stripe a write goes to. Got from `buffer::route_by_thread` and `buffer::route_by`.
+class route {
+    template <typename Table>
+    friend class buffer;
+    explicit route(std::size_t to) noexcept : stripe(to) {}
+    std::size_t stripe;
+};
+
+/// The default for the third argument of a buffer's constructor: values that were not delivered are destroyed.
+struct discard_undelivered {};
+
+/// Partitions of `Table` on one engine, with one processor. Many threads write; every `processing_interval` each
+/// partition's table is exchanged for an empty one, and the drained one is handed, batch by batch, to the processor,
+/// on a worker thread of the runtime.
+///
+/// Guarantees. Each accepted value is handed to the processor exactly once, or counted exactly once as failed,
+/// dropped, coalesced or erased; nothing is retried. Writers never wait for the processor. All that is in memory is
+/// lost if the process ends without `stop` or the destructor.
+///
+/// Thread safety: everything but construction and destruction may be called from several threads at once, also from
+/// the processor, `undelivered` and hooks, but for `flush` and `stop` of the buffer whose callback it is: these throw
+/// `std::system_error` with `resource_deadlock_would_occur`. Nothing here is async-signal-safe.
+template <typename Table>
+class buffer {
+public:
+    using table_type = Table;
+    using value_type = typename Table::value_type;
+
+    /// Starts the buffer. `process` is any callable of one of these forms, tried in this order:
+    ///
+    ///     f(std::span<value_type>, std::stop_token), f(std::span<value_type const>, std::stop_token)
+    ///     f(std::span<value_type>), f(std::span<value_type const>)
+    ///     f(Table, std::stop_token), f(Table)          the whole drained table, whatever the batch size
+    ///
+    /// It is called for several partitions at once, never twice at once for one. The token is stopped when a call
+    /// exceeds `processing_timeout` or the deadline of `stop` passes. `undelivered(std::span<value_type>,
+    /// failure const&)` receives what the processor did not take; what it throws is swallowed and counted.
+    ///
+    /// `stripes`, a power of two, is for those who derive: locks in each partition.
+    ///
+    /// Throws `invalid_options`, `std::invalid_argument` for an empty callable, `std::system_error` where a thread
+    /// cannot be started; then nothing was started.
+    template <typename Processor, typename Undelivered = discard_undelivered>
+    explicit buffer(options how, Processor&& process, Undelivered&& undelivered = {}, std::size_t stripes = 1)
+        : shutdown_timeout_(how.shutdown_timeout.count()) {
+        static_assert(processor_for<Processor, Table>,
+                      "the processor must be callable as f(std::span<V>) or f(std::span<V const>), each also with a "
+                      "std::stop_token, or as f(Table), also with a std::stop_token; V is the buffer's value_type");
+        static_assert(std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> ||
+                          undelivered_for<Undelivered, value_type>,
+                      "undelivered must be callable as f(std::span<V>, tidefall::failure const&); V is the buffer's "
+                      "value_type");
+        if constexpr (processor_for<Processor, Table>) {
+            detail::validate(how);
+            if (!std::has_single_bit(stripes)) {
+                throw invalid_options("stripes", std::to_string(stripes), "a power of two");
+            }
+            detail::require_callable(process, "the processor");
+            detail::require_callable(undelivered, "undelivered");
+            start(how, erase_processor(std::forward<Processor>(process)),
+                  erase_undelivered(std::forward<Undelivered>(undelivered)), stripes);
+        }
+    }
+
+    buffer(buffer const&) = delete;
+    buffer& operator=(buffer const&) = delete;
+
+    /// Stops the buffer as `stop()` does. In a callback of the buffer itself it closes and returns at once, and the
+    /// worker drains what is left. A call that hangs may outlive it: what a processor captures must outlive its calls.
+    ~buffer() {
+        if (detail::inside_callback::of(core_.get())) {
+            for (auto const& one : partitions_) one->close(deadline(shutdown_timeout()));
+            return;
+        }
+        stop_by(deadline(shutdown_timeout()));
+        bool given_up = false;
+        for (auto const& one : partitions_) given_up = given_up || one->given_up();
+        if (!given_up) core_->release_callables();
+    }
+
+    [[nodiscard]] std::string const& name() const noexcept { return core_->name; }
+
+    /// The number of partitions.
+    [[nodiscard]] std::size_t partitions() const noexcept { return partitions_.size(); }
+
+    /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`.
+    [[nodiscard]] tidefall::partition<Table>& partition(std::size_t index) { return *partitions_.at(index); }
+    [[nodiscard]] tidefall::partition<Table> const& partition(std::size_t index) const {
+        return *partitions_.at(index);
+    }
+
+    /// Values that wait in the write tables. Takes each stripe's lock for a moment.
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t total = 0;
+        for (auto const& one : partitions_) total += one->size();
+        return total;
+    }
+
+    /// The counters. Takes locks for a moment, never for as long as a call.
+    [[nodiscard]] buffer_stats stats() const noexcept {
+        buffer_stats result;
+        for (auto const& one : partitions_) one->count_in(result);
+        result.hook_failures = core_->hook_failures();
+        return result;
+    }
+
+    /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
+    /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
+    void update_options(options_update const& update) {
+        detail::validate(update);
+        if (update.shutdown_timeout) {
+            // Relaxed: one value that stands for itself.
+            shutdown_timeout_.store(update.shutdown_timeout->count(), std::memory_order_relaxed);
+        }
+        for (auto const& one : partitions_) one->apply(update);
+    }
+
+    /// Drains now and blocks until everything whose write returned before the call has an outcome, at most for
+    /// `shutdown_timeout` or `within`. 0 or less: starts the drain and does not wait. On a `manual_runtime`, and on a
+    /// worker of the buffer's own runtime, the processor runs on this thread. Throws `std::system_error` in a
+    /// callback of this buffer.
+    drain_report flush() { return flush(shutdown_timeout()); }
+    drain_report flush(std::chrono::nanoseconds within) {
+        require_outside("flush");
+        auto const by = deadline(within);
+        std::vector<std::uint64_t> targets(partitions_.size());
+        auto const before = stats();
+        for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = partitions_[i]->flush();
+        bool complete = true;
+        for (std::size_t i = 0; i < targets.size(); ++i) {
+            auto const settled = [&] { return partitions_[i]->settled(targets[i]); };
+            complete = core_->wait_until(settled, [&] { return by; }) && complete;
+        }
+        auto const after = stats();
+        return {.processed = after.processed - before.processed,
+                .failed = after.failed - before.failed,
+                .dropped = after.dropped - before.dropped,
+                .abandoned = 0,
+                .complete = complete};
+    }
+
+    /// Closes the buffer and drains it: a write that returned `accepted` is drained, a later one returns `stopped`.
+    /// Blocks until all is done, at most for `shutdown_timeout` or `within`; at that deadline what still waits is
+    /// dropped (to `undelivered`), the tokens of running calls are stopped, and it returns without them. 0 or less:
+    /// drops at once. Idempotent: every call returns the same report, and a later one may bring the deadline forward.
+    /// Throws `std::system_error` in a callback of this buffer.
+    drain_report stop() { return stop(shutdown_timeout()); }
+    drain_report stop(std::chrono::nanoseconds within) {
+        require_outside("stop");
+        return stop_by(deadline(within));
+    }
+
+protected:
+    /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly.
+    [[nodiscard]] route route_by_thread() const noexcept {
+        auto const number = std::uint64_t{detail::thread_number()};
+        // Exact division without one: see reciprocal_.
+        auto const round = number * reciprocal_ >> reciprocal_shift;
+        auto const partition = number - round * partitions_.size();
+        return route((partition << stripe_bits_) | (round & stripe_mask_));
+    }
+
+    /// The route of a key: the same for equal keys. Calls std::hash of the key.
+    template <typename K>
+    [[nodiscard]] route route_by(K const& key) const {
+        return route_by_hash(detail::mixed_hash(key));
+    }
+
+    /// The route of a mixed hash: the upper 32 bits choose the partition, the next ones the stripe.
+    [[nodiscard]] route route_by_hash(std::uint64_t hash) const noexcept {
+        auto const partition = (hash >> 32) * partitions_.size() >> 32;
+        return route((partition << stripe_bits_) | (hash >> (32 - stripe_bits_) & stripe_mask_));
+    }
+
+    /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
+    /// returns; `stopped`, without calling it, once the buffer stopped. An accepted write that leaves the table's size
+    /// as it was counts as coalesced; an `f` that returns another status must not have changed the table.
+    ///
+    /// `f` runs under a spinning lock: it must be short, and must not call the buffer. What it throws reaches the
+    /// caller. Waits for nothing but the lock.
+    template <typename F>
+    write_status write(route to, F&& f) {
+        auto& stripe = stripes_[to.stripe];
+        writing now(*this, stripe, to);
+        if (stripe.closed) [[unlikely]] {
+            ++stripe.refused;
+            return write_status::stopped;
+        }
+        write_status const status = std::forward<F>(f)(stripe.table);
+        if (status != write_status::accepted) [[unlikely]] {
+            ++stripe.refused;
+        } else if (stripe.table.size() == now.size_before()) {
+            ++stripe.coalesced;
+        }
+        return status;
+    }
+
+private:
+    using core = detail::buffer_core<Table>;
+
+    /// One write under a stripe's lock; what follows from it is done after unlocking, also where the write throws.
+    class writing {
+    public:
+        writing(buffer& to, detail::stripe<Table>& stripe, route by) noexcept : lock_(stripe), to_(to), by_(by) {}
+        writing(writing const&) = delete;
+        writing& operator=(writing const&) = delete;
+        ~writing() {
+            auto const effect = lock_.unlock();
+            if (effect.first || effect.crossed) [[unlikely]] {
+                to_.partitions_[by_.stripe >> to_.stripe_bits_]->after(effect);
+            }
+        }
+        [[nodiscard]] std::size_t size_before() const noexcept { return lock_.size_before(); }
+
+    private:
+        detail::write_lock<Table> lock_;
+        buffer& to_;
+        route by_;
+    };
+
+    template <typename Processor>
+    static std::unique_ptr<detail::processor<Table>> erase_processor(Processor&& process) {
+        return std::make_unique<detail::processor_of<Table, std::decay_t<Processor>>>(
+            std::forward<Processor>(process));
+    }
+
+    template <typename Undelivered>
+    static std::unique_ptr<detail::undelivered_handler<value_type>> erase_undelivered(Undelivered&& undelivered) {
+        if constexpr (std::is_same_v<std::decay_t<Undelivered>, discard_undelivered>) {
+            return nullptr;
+        } else {
+            return std::make_unique<detail::undelivered_handler_of<value_type, std::decay_t<Undelivered>>>(
+                std::forward<Undelivered>(undelivered));
+        }
+    }
+
+    void start(options const& how, std::unique_ptr<detail::processor<Table>> process,
+               std::unique_ptr<detail::undelivered_handler<value_type>> undelivered, std::size_t stripes) {
+        runtime_ = how.runtime ? how.runtime
+                               : make_runtime({.workers = std::min({how.partitions, default_partitions(), max_workers}),
+                                               .thread_name = how.name});
+        core_ = std::make_shared<core>(how.name, how.partitions * stripes, runtime_->schedule_, how.telemetry,
+                                       std::move(process), std::move(undelivered));
+        stripes_ = core_->stripes.get();
+        stripe_bits_ = static_cast<unsigned>(std::countr_zero(stripes));
+        stripe_mask_ = stripes - 1;
+        reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
+        partitions_.reserve(how.partitions);
+        for (std::size_t index = 0; index < how.partitions; ++index) {
+            partitions_.push_back(std::shared_ptr<tidefall::partition<Table>>(new tidefall::partition<Table>(
+                core_, index, std::span(stripes_ + index * stripes, stripes), how)));
+        }
+        for (auto const& one : partitions_) one->start();
+    }
+
+    [[nodiscard]] std::chrono::nanoseconds shutdown_timeout() const noexcept {
+        return std::chrono::nanoseconds(shutdown_timeout_.load(std::memory_order_relaxed));
+    }
+
+    [[nodiscard]] detail::time_point deadline(std::chrono::nanoseconds within) const noexcept {
+        return detail::later(core_->schedule->now(), within);
+    }
+
+    void require_outside(char const* what) const {
+        if (detail::inside_callback::of(core_.get())) {
+            throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                                    "tidefall: " + std::string(what) + " of buffer \"" + name() +
+                                        "\" in its own processor, hook or undelivered");
+        }
+    }
+
+    drain_report stop_by(detail::time_point by) noexcept {
+        for (auto const& one : partitions_) one->close(by);
+        for (auto const& one : partitions_) {
+            auto const stopped = [&] { return one->stopped(); };
+            auto const stop_at = [&] { return one->stop_at(); };
+            if (!core_->wait_until(stopped, stop_at)) one->give_up();
+        }
+        return core_->settle_report([&] {
+            drain_report report;
+            for (auto const& one : partitions_) one->count_in(report);
+            return report;
+        });
+    }
+
+    // For n below 2^24 and d up to 2^16, n / d == n * ceil(2^40 / d) >> 40 exactly (Granlund and Montgomery, 1994).
+    static constexpr unsigned reciprocal_shift = 40;
+    static_assert(detail::thread_numbers <= 1U << 24 && max_partitions <= 1U << 16);
+
+    // Invariant: all but shutdown_timeout_ is set in the constructor and never changes. runtime_ comes last, so that
+    // its threads have ended before what they serve goes.
+    std::shared_ptr<core> core_;
+    detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
+    std::uint64_t reciprocal_ = 0;
+    std::size_t stripe_mask_ = 0;
+    unsigned stripe_bits_ = 0;
+    detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
+    std::vector<std::shared_ptr<tidefall::partition<Table>>> partitions_;
+    std::shared_ptr<runtime> runtime_;
+};
+
+}  // namespace tidefall::inline v0

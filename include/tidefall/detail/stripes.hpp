@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/stripe_lock.hpp>
+#include <tidefall/results.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace tidefall::inline v0::detail {
+
+inline constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
+
+/// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
+/// cache lines in pairs.
+///
+/// Invariant: `lock` guards the rest. Once `closed` is true it stays so, and nothing is inserted any more.
+template <typename Table>
+struct alignas(128) stripe {
+    stripe_lock lock;
+    bool closed = false;
+    std::size_t drain_at = no_limit;          ///< the size that starts a drain: of the table, or of `counted_in`
+    atomic<std::size_t>* counted_in = nullptr;  ///< set where a limit holds for several stripes together
+    Table table;
+
+    std::uint64_t refused = 0;
+    std::uint64_t coalesced = 0;
+    std::uint64_t erased = 0;
+};
+
+/// Holds a stripe's lock for one write, and tells afterwards what the write changed.
+template <typename Table>
+class write_lock {
+public:
+    explicit write_lock(stripe<Table>& to) noexcept : stripe_(to) {
+        stripe_.lock.lock();
+        before_ = stripe_.table.size();
+    }
+    write_lock(write_lock const&) = delete;
+    write_lock& operator=(write_lock const&) = delete;
+    ~write_lock() = default;
+
+    /// Ends the write. The stripe was empty and is not any more: its partition's tick is to be set. The limit was
+    /// crossed: a drain is to be started.
+    struct effect {
+        bool first = false;
+        bool crossed = false;
+    };
+    [[nodiscard]] effect unlock() noexcept {
+        std::size_t after = stripe_.table.size();
+        effect result{.first = before_ == 0 && after != 0};
+        auto const limit = stripe_.drain_at;
+        if (stripe_.counted_in != nullptr) [[unlikely]] {
+            // Relaxed: it changes under a lock of the partition only, and is set anew under all of them.
+            auto const grown = after - before_;  // modulo 2^64
+            before_ = stripe_.counted_in->fetch_add(grown, std::memory_order_relaxed);
+            after = before_ + grown;
+        }
+        stripe_.lock.unlock();
+        result.crossed = before_ < limit && after >= limit;
+        return result;
+    }
+
+    [[nodiscard]] std::size_t size_before() const noexcept { return before_; }
+
+private:
+    stripe<Table>& stripe_;
+    std::size_t before_;
+};
+
+/// The stripes of one partition, as the engine handles them: all at once.
+template <typename Table>
+class stripe_set {
+public:
+    explicit stripe_set(std::span<stripe<Table>> stripes) noexcept : stripes_(stripes) {}
+
+    [[nodiscard]] std::size_t count() const noexcept { return stripes_.size(); }
+
+    /// Exchanges the tables with `spare` (empty ones, one a stripe) and returns how many values they hold; if none,
+    /// nothing is exchanged. With `close`, no write is accepted from this instant on.
+    std::size_t exchange(std::span<Table> spare, bool close) noexcept {
+        all_locked const locked(*this);
+        std::size_t const total = sum([](auto const& one) { return one.table.size(); });
+        for (std::size_t i = 0; i < stripes_.size(); ++i) {
+            if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
+            if (close) stripes_[i].closed = true;
+        }
+        if (total > 0) waiting_.store(0, std::memory_order_relaxed);  // as in write_lock
+        return total;
+    }
+
+    void close() noexcept {
+        all_locked const locked(*this);
+        for (auto& one : stripes_) one.closed = true;
+    }
+
+    /// Sets the size that starts a drain, and returns the size now.
+    std::size_t set_limit(std::optional<std::size_t> limit) noexcept {
+        all_locked const locked(*this);
+        std::size_t const total = sum([](auto const& one) { return one.table.size(); });
+        waiting_.store(total, std::memory_order_relaxed);  // as in write_lock
+        for (auto& one : stripes_) {
+            one.drain_at = limit.value_or(no_limit);
+            one.counted_in = limit && stripes_.size() > 1 ? &waiting_ : nullptr;
+        }
+        return total;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t total = 0;
+        for (auto& one : stripes_) {
+            one.lock.lock();
+            total += one.table.size();
+            one.lock.unlock();
+        }
+        return total;
+    }
+
+    /// Adds what the stripes count.
+    void count_in(buffer_stats& stats) const noexcept {
+        for (auto& one : stripes_) {
+            one.lock.lock();
+            stats.pending += one.table.size();
+            stats.refused += one.refused;
+            stats.coalesced += one.coalesced;
+            stats.erased += one.erased;
+            one.lock.unlock();
+        }
+    }
+
+    /// Takes values out of closed stripes, to be destroyed by the caller; empty if none is left.
+    [[nodiscard]] auto take_closed() noexcept {
+        auto run = std::span<typename Table::value_type>();
+        for (auto& one : stripes_) {
+            one.lock.lock();
+            run = one.table.take(no_limit);
+            one.lock.unlock();
+            if (!run.empty()) break;
+        }
+        return run;
+    }
+
+    /// Gives back the memory of tables that are empty.
+    void shrink_to_fit() noexcept {
+        for (auto& one : stripes_) {
+            Table old;  // freed after the lock
+            one.lock.lock();
+            if (one.table.size() == 0) std::ranges::swap(one.table, old);
+            one.lock.unlock();
+        }
+    }
+
+private:
+    /// Holds every lock, taken in the order of the stripes.
+    class all_locked {
+    public:
+        explicit all_locked(stripe_set const& set) noexcept : set_(set) {
+            for (auto& one : set_.stripes_) one.lock.lock();
+        }
+        ~all_locked() {
+            for (auto& one : set_.stripes_) one.lock.unlock();
+        }
+        all_locked(all_locked const&) = delete;
+        all_locked& operator=(all_locked const&) = delete;
+
+    private:
+        stripe_set const& set_;
+    };
+
+    template <typename F>
+    [[nodiscard]] std::size_t sum(F of) const noexcept {
+        std::size_t total = 0;
+        for (auto const& one : stripes_) total += of(one);
+        return total;
+    }
+
+    std::span<stripe<Table>> const stripes_;
+    atomic<std::size_t> waiting_{0};  ///< values in all stripes, while a limit is set and there are several
+};
+
+}  // namespace tidefall::inline v0::detail

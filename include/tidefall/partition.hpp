@@ -1,0 +1,826 @@
+// SPDX-License-Identifier: MIT
+//
+// The engine: a partition double-buffers a table. Writers insert into one set of stripes; a tick exchanges their
+// tables for empty ones, and the drained ones are handed, batch by batch, to the processor.
+//
+// You meet it through `buffer<Table>`. Read on if you want a table of your own on it, or to know how it works.
+#pragma once
+
+#include <tidefall/detail/buffer_core.hpp>
+#include <tidefall/detail/scratch.hpp>
+#include <tidefall/detail/stripes.hpp>
+#include <tidefall/detail/time.hpp>
+#include <tidefall/options.hpp>
+#include <tidefall/results.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tidefall::inline v0 {
+
+/// The storage of one stripe. A table knows nothing of threads: the engine calls it under the stripe's lock, or owns
+/// it alone once it is drained. Default construction must not allocate: it happens where nothing may fail.
+///
+/// - `value_type`: what a processor receives in a span.
+/// - `size()`: values that were written and not taken. Called with every write: keep it to a load or two.
+/// - `take(most)`: hands out the next values, side by side, at least one and at most `most`, in place; empty only if
+///   none is left. The caller destroys them; the memory stays until `clear`. The engine gathers short runs.
+/// - `clear()`: destroys what was not taken, and keeps the memory for the next filling.
+/// - `shrink_to_fit()`: gives the memory back. The table is empty.
+///
+/// Optional:
+/// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
+/// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
+///   leave what it did not hand over to be taken.
+/// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes.
+template <typename T>
+concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
+                std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
+                requires(T& drained, T const& constant, std::size_t most) {
+                    typename T::value_type;
+                    { constant.size() } noexcept -> std::same_as<std::size_t>;
+                    { drained.take(most) } noexcept -> std::same_as<std::span<typename T::value_type>>;
+                    { drained.clear() } noexcept;
+                    { drained.shrink_to_fit() } noexcept;
+                };
+
+template <typename Table>
+class buffer;
+
+/// One partition of a buffer: its write table, its tick, its drain. Made by the buffer, got by `buffer::partition`.
+///
+/// Life of a drain, all transitions under one mutex:
+///
+///     idle ──tick, threshold, flush, stop: tables exchanged──▶ queued ──worker──▶ preparing ◀──▶ calling
+///       ▲                                                                             │
+///       └──────────── no batch is left; what was requested meanwhile follows ─────────┘
+///
+/// In `preparing` the worker owns the drained tables (it sorts and gathers without a lock); in `queued` and `calling`
+/// whoever holds the mutex may take the rest of them, which is how a stop gives up beside a call that hangs.
+/// `closed` and `given_up` are set once and stay: a closed partition that goes idle has stopped.
+template <typename Table>
+class partition final : public detail::task {
+    static_assert(table<Table>, "the storage does not meet the concept tidefall::table");
+
+public:
+    using value_type = typename Table::value_type;
+
+    /// Values that wait in the write table. Takes each stripe's lock for a moment.
+    [[nodiscard]] std::size_t size() const noexcept { return stripes_.size(); }
+
+    /// Updates this partition alone, as `buffer::update_options` does all. Throws `invalid_options`, also for
+    /// `shutdown_timeout`, which belongs to the buffer as a whole.
+    void update_options(options_update const& update) {
+        detail::validate(update);
+        if (update.shutdown_timeout) {
+            throw invalid_options("shutdown_timeout", detail::to_text(*update.shutdown_timeout),
+                                  "updated for the whole buffer");
+        }
+        apply(update);
+    }
+
+private:
+    friend class buffer<Table>;
+    using core = detail::buffer_core<Table>;
+    using time_point = detail::time_point;
+    using nanoseconds = std::chrono::nanoseconds;
+
+    enum class phase : std::uint8_t { idle, queued, preparing, calling };
+
+    /// How far a run got: to the end of the drain, to its deadline, or until a stop took the rest over.
+    enum class progress : std::uint8_t { ended, paused, taken_over };
+
+    struct counters {
+        std::uint64_t taken = 0;  ///< out of the write table: by a swap, or dropped there
+        std::uint64_t processed = 0;
+        std::uint64_t failed = 0;
+        std::uint64_t dropped = 0;
+        std::uint64_t swaps = 0;
+
+        [[nodiscard]] std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
+    };
+
+    partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes,
+              options const& how)
+        : task(of.get()), core_(std::move(of)), index_(index), stripes_(stripes), drained_(stripes.size()) {
+        if constexpr (!requires(Table& a, Table& b) { a.absorb(std::move(b)); }) {
+            if (stripes.size() > 1 && core_->process().takes_table()) {
+                throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
+            }
+        }
+        apply({.processing_interval = how.processing_interval,
+               .processing_batch_size = how.processing_batch_size,
+               .processing_timeout = how.processing_timeout,
+               .drain_threshold = how.drain_threshold});
+    }
+
+    // ---- asked by the buffer
+
+    void start() noexcept {
+        if (core_->observed()) started_ = now();
+        core_->emit(&telemetry_hook::on_partition_start,
+                    {.buffer = core_->name, .partition = index_, .system_time = detail::wall_clock::now()});
+    }
+
+    void apply(options_update const& update) noexcept {
+        {
+            detail::lock_guard const lock(mutex_);
+            if (update.processing_batch_size) batch_size_ = *update.processing_batch_size;
+            if (update.processing_timeout) timeout_ = *update.processing_timeout;
+            if (update.processing_interval) change_interval(*update.processing_interval);
+        }
+        if (!update.drain_threshold) return;
+        auto const limit = *update.drain_threshold;
+        if (auto const waiting = stripes_.set_limit(limit); limit && waiting >= *limit) {
+            start_drain(drain_trigger::threshold);
+        }
+    }
+
+    /// Follows a write, without a lock: sets the tick, starts a drain.
+    void after(typename detail::write_lock<Table>::effect effect) noexcept {
+        if (effect.first) set_tick();
+        if (effect.crossed) start_drain(drain_trigger::threshold);
+    }
+
+    /// Starts a drain of all that was written before. Returns what `settled` is to be asked for.
+    std::uint64_t flush() noexcept {
+        std::uint64_t target = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            if (phase_ == phase::idle) {
+                if (!closed_) begin(drain_trigger::flush);
+                target = begun_;
+            } else {
+                bool const another = closed_ || stripes_.size() > 0;
+                if (another && !closed_) request(drain_trigger::flush);
+                target = begun_ + (another ? 1 : 0);
+            }
+        }
+        core_->changed();
+        return target;
+    }
+
+    /// True once all that `flush` was to see has an outcome, or the partition stopped.
+    [[nodiscard]] bool settled(std::uint64_t target) const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return ended_ >= target || stop_announced_;
+    }
+
+    /// Accepts no write from now on and starts the last drain, to be done by `stop_at`. May be called again, to
+    /// bring that forward.
+    void close(time_point stop_at) noexcept {
+        {
+            detail::lock_guard const lock(mutex_);
+            stop_at_ = std::min(stop_at_, stop_at);
+            if (!closed_) {
+                closed_ = true;
+                at_close_ = counts_;
+                tick_at_ = trim_at_ = detail::never;
+                schedule().ticks.unset(*this);
+                if (phase_ == phase::idle) {
+                    begin(drain_trigger::stop);
+                } else {
+                    stripes_.close();
+                }
+            }
+            if (phase_ == phase::calling) watch();
+        }
+        announce_stop();
+        core_->changed();
+    }
+
+    /// True once nothing more will happen: all has an outcome, or was given up.
+    [[nodiscard]] bool stopped() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return stop_announced_;
+    }
+
+    [[nodiscard]] bool given_up() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return given_up_;
+    }
+
+    [[nodiscard]] time_point stop_at() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return stop_at_;
+    }
+
+    /// The deadline passed: drops all that waits. A call that is running keeps its values.
+    void give_up() noexcept {
+        bool rest_is_ours = false;
+        bool was_paused = false;
+        std::size_t lost = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            if (given_up_ || idle_and_closed()) return;
+            if (phase_ == phase::queued) {
+                was_paused = resumed_;
+                schedule().jobs.remove(*this);
+                phase_ = phase::idle;
+                ++ended_;
+                rest_is_ours = true;
+            } else {
+                // A table that is in a call whole has no rest; one that is being prepared is the worker's to drop.
+                rest_is_ours = phase_ == phase::calling && remaining_ > 0;
+            }
+            lost = lose_waiting() + (rest_is_ours ? lose_rest() : 0);
+        }
+        drop(lost, rest_is_ours, {});
+        if (was_paused) emit_processing_stop();
+    }
+
+    void count_in(buffer_stats& stats) const noexcept {
+        detail::lock_guard const lock(mutex_);
+        buffer_stats here;
+        stripes_.count_in(here);
+        if (given_up_) here.pending = 0;  // what is left there is counted as dropped
+        stats.refused += here.refused;
+        stats.coalesced += here.coalesced;
+        stats.erased += here.erased;
+        stats.pending += here.pending;
+        stats.accepted += counts_.taken + here.coalesced + here.erased + here.pending;
+        stats.processed += counts_.processed;
+        stats.failed += counts_.failed;
+        stats.dropped += counts_.dropped;
+        stats.in_flight += counts_.in_flight();
+        stats.ticks += counts_.swaps;
+    }
+
+    /// Adds the change since `close`.
+    void count_in(drain_report& report) const noexcept {
+        detail::lock_guard const lock(mutex_);
+        report.processed += counts_.processed - at_close_.processed;
+        report.failed += counts_.failed - at_close_.failed;
+        report.dropped += counts_.dropped - at_close_.dropped;
+        report.complete = report.complete && !lost_by_deadline_ && counts_.in_flight() == 0;
+    }
+
+    // ---- called by the scheduler
+
+    void on_tick(time_point now) noexcept override {
+        {
+            detail::lock_guard const lock(mutex_);
+            if (closed_) return;
+            if (tick_at_ <= now) {
+                tick_at_ = detail::never;
+                if (phase_ == phase::idle) {
+                    begin(requested_.value_or(drain_trigger::interval));
+                } else {
+                    request(drain_trigger::interval);
+                }
+            }
+            if (trim_at_ <= now) trim(now);
+            set_alarm();
+        }
+        core_->changed();
+    }
+
+    /// A call may have taken too long, or the stop deadline passed beside it.
+    void on_overdue(time_point now) noexcept override {
+        bool timed_out = false;
+        bool stop = false;
+        std::size_t size = 0;
+        detail::stop_signal signal;
+        {
+            detail::lock_guard const lock(mutex_);
+            watched_until_ = detail::never;
+            if (phase_ != phase::calling) return;
+            if (!timed_out_ && call_deadline_ <= now) timed_out = timed_out_ = true;
+            stop = !signal_spent_ && (timed_out || past_stop(now));
+            signal_spent_ = signal_spent_ || stop;
+            signal = signal_;
+            size = in_call_;
+            watch();
+        }
+        if (timed_out) {
+            core_->emit(&telemetry_hook::on_processing_failed, {.buffer = core_->name,
+                                                                .partition = index_,
+                                                                .system_time = detail::wall_clock::now(),
+                                                                .reason = failure_reason::timeout,
+                                                                .size = size});
+        }
+        if (stop) {
+            detail::inside_callback const inside(core_.get());
+            signal.stop();
+        }
+    }
+
+    /// Processes the drained table. Between calls it looks at `until`: from then on the rest waits for another run.
+    void run(time_point until) noexcept override {
+        bool resumed = false;
+        {
+            detail::lock_guard const lock(mutex_);
+            if (phase_ != phase::queued) return;  // taken back
+            phase_ = phase::preparing;
+            resumed = std::exchange(resumed_, true);
+        }
+        if (!resumed && !start_processing()) return;
+        auto const result = core_->process().takes_table() ? process_table() : process_batches(until);
+        if (result == progress::paused) {
+            detail::lock_guard const lock(mutex_);
+            if (!given_up_) {
+                phase_ = phase::queued;
+                schedule().jobs.post(*this);
+                return;
+            }
+        }
+        if (result == progress::paused) drop_rest({});
+        if (result != progress::taken_over) {
+            for (auto& one : drained_) one.clear();
+        }
+        emit_processing_stop();
+        end();
+    }
+
+    time_point patience() noexcept override {
+        detail::lock_guard const lock(mutex_);
+        return given_up_ ? time_point::min() : closed_ ? stop_at_ : detail::never;
+    }
+
+    // ---- with the mutex held
+
+    /// Exchanges the tables and queues the drain; if nothing was written, the drain ends here.
+    void begin(drain_trigger trigger) noexcept {
+        ++begun_;
+        requested_.reset();
+        tick_at_ = detail::never;
+        remaining_ = swapped_ = stripes_.exchange(drained_, closed_);
+        if (remaining_ == 0) {
+            ++ended_;
+        } else {
+            counts_.taken += remaining_;
+            ++counts_.swaps;
+            trigger_ = trigger;
+            phase_ = phase::queued;
+            resumed_ = false;
+            if (!closed_) trim_at_ = detail::later(now(), detail::times(interval_, intervals_until_trim));
+            schedule().jobs.post(*this);
+        }
+        if (!closed_) set_alarm();
+    }
+
+    /// Has a drain follow the one in progress. Remembered once.
+    void request(drain_trigger trigger) noexcept {
+        if (!requested_) requested_ = trigger;
+    }
+
+    void set_alarm() noexcept {
+        auto const at = std::min(tick_at_, trim_at_);
+        if (at == detail::never) {
+            schedule().ticks.unset(*this);
+        } else {
+            schedule().ticks.set(*this, at);
+        }
+    }
+
+    void change_interval(nanoseconds interval) noexcept {
+        interval_ = interval;
+        if (closed_) return;
+        if (tick_at_ != detail::never) tick_at_ = std::min(tick_at_, detail::later(now(), interval));
+        if (counts_.swaps > 0) {
+            trim_at_ = std::min(trim_at_, detail::later(now(), detail::times(interval, intervals_until_trim)));
+        }
+        set_alarm();
+    }
+
+    /// Gives back what an idle partition keeps, ten intervals after its last swap.
+    void trim(time_point now) noexcept {
+        trim_at_ = detail::never;
+        if (phase_ != phase::idle) {
+            trim_at_ = detail::later(now, detail::times(interval_, intervals_until_trim));
+            return;
+        }
+        stripes_.shrink_to_fit();
+        for (auto& one : drained_) one.shrink_to_fit();
+        gathered_.shrink_to_fit();
+    }
+
+    /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
+    void watch() noexcept {
+        auto at = timed_out_ ? detail::never : call_deadline_;
+        if (closed_ && !signal_spent_) at = std::min(at, stop_at_);
+        // An alarm that is set already and sounds too early costs less than moving it with every call.
+        if (at >= watched_until_) return;
+        watched_until_ = at;
+        schedule().timeouts.set(*this, at);
+    }
+
+    [[nodiscard]] bool past_stop(time_point now) const noexcept { return closed_ && stop_at_ <= now; }
+    [[nodiscard]] bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
+
+    /// Counts what waits in the write table as dropped, from here on; `drop` hands it back.
+    std::size_t lose_waiting() noexcept {
+        given_up_ = true;
+        auto const waiting = stripes_.size();
+        counts_.taken += waiting;
+        return lose(waiting);
+    }
+
+    /// The same for what the drained tables still hold.
+    std::size_t lose_rest() noexcept { return lose(std::exchange(remaining_, 0)); }
+
+    std::size_t lose(std::size_t size) noexcept {
+        counts_.dropped += size;
+        lost_by_deadline_ = lost_by_deadline_ || size > 0;
+        return size;
+    }
+
+    // ---- without the mutex
+
+    [[nodiscard]] time_point now() const noexcept { return schedule().now(); }
+    [[nodiscard]] detail::scheduler& schedule() const noexcept { return *core_->schedule; }
+
+    void set_tick() noexcept {
+        auto const now = this->now();
+        detail::lock_guard const lock(mutex_);
+        if (closed_) return;
+        auto const at = detail::later(now, interval_);
+        if (at >= tick_at_) return;
+        tick_at_ = at;
+        set_alarm();
+    }
+
+    /// Starts a drain at once, or as soon as the one in progress ends; without threads, at the next chance.
+    void start_drain(drain_trigger trigger) noexcept {
+        {
+            detail::lock_guard const lock(mutex_);
+            if (closed_) return;
+            if (phase_ != phase::idle) {
+                request(trigger);
+            } else if (schedule().manual()) {
+                request(trigger);
+                tick_at_ = now();
+                set_alarm();
+            } else {
+                begin(trigger);
+            }
+        }
+        core_->changed();
+    }
+
+    /// False if the stop deadline passed before: then the drain is over.
+    bool start_processing() noexcept {
+        auto trigger = drain_trigger::interval;
+        bool late = false;
+        std::size_t lost = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            trigger = trigger_;
+            late = closed_ && past_stop(now());
+            if (late) lost = (given_up_ ? 0 : lose_waiting()) + lose_rest();
+        }
+        if (late) {
+            drop(lost, true, {});
+            for (auto& one : drained_) one.clear();
+            end();
+            return false;
+        }
+        if (core_->observed()) {
+            processing_since_ = now();
+            core_->emit(&telemetry_hook::on_processing_start, {.buffer = core_->name,
+                                                               .partition = index_,
+                                                               .system_time = detail::wall_clock::now(),
+                                                               .monotonic_time = processing_since_,
+                                                               .size = swapped_,
+                                                               .trigger = trigger});
+        }
+        return true;
+    }
+
+    /// Hands batch after batch to the processor.
+    progress process_batches(time_point until) noexcept {
+        std::exception_ptr error;
+        if (remaining_ == swapped_) error = detail::thrown_by([&] { prepare(drained_); });
+        while (!error && remaining_ > 0) {
+            if (until != detail::never && until <= now()) return progress::paused;
+            std::span<value_type> batch;
+            error = detail::thrown_by([&] {
+                renew_signal();
+                batch = next_batch(batch_size());
+            });
+            if (error) break;
+            time_point since;
+            if (!begin_call(batch.size(), since)) {
+                drop_rest(batch);
+                return progress::ended;
+            }
+            auto const thrown = detail::thrown_by([&] { core_->process().process(batch, signal_); });
+            bool const rest_is_ours = end_call(since, thrown, batch);
+            destroy(batch);
+            if (!rest_is_ours) return progress::taken_over;
+        }
+        if (error) fail_rest(error);
+        return progress::ended;
+    }
+
+    /// Hands the whole table to the processor, which owns it from then on, whatever comes of the call.
+    progress process_table() noexcept {
+        auto const error = detail::thrown_by([&] {
+            renew_signal();
+            for (auto& other : std::span(drained_).subspan(1)) {
+                if constexpr (requires { other.absorb(std::move(other)); }) drained_[0].absorb(std::move(other));
+            }
+            prepare(std::span(drained_).first(1));
+        });
+        if (error) {
+            fail_rest(error);
+            return progress::ended;
+        }
+        time_point since;
+        if (!begin_call(remaining_, since)) {
+            drop_rest({});
+            return progress::ended;
+        }
+        bool delivered = false;
+        auto const thrown = detail::thrown_by([&] {
+            if constexpr (requires { typename Table::delivered_table; }) {
+                auto whole = drained_[0].deliver();
+                delivered = true;
+                core_->process().process(std::move(whole), signal_);
+            } else {
+                auto whole = std::move(drained_[0]);
+                delivered = true;
+                core_->process().process(std::move(whole), signal_);
+            }
+        });
+        end_call(since, thrown, {});
+        if (!delivered) hand_back_rest(failure_reason::exception, thrown);
+        return progress::ended;
+    }
+
+    static void prepare([[maybe_unused]] std::span<Table> tables) {
+        if constexpr (requires(Table& one) { one.prepare(); }) {
+            for (auto& one : tables) one.prepare();
+        }
+    }
+
+    [[nodiscard]] std::size_t batch_size() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return batch_size_;
+    }
+
+    /// A token that was stopped serves no other call.
+    void renew_signal() {
+        if (!core_->process().takes_token()) return;
+        detail::stop_signal fresh;
+        {
+            detail::lock_guard const lock(mutex_);
+            if (signal_ready_ && !signal_spent_) return;
+        }
+        fresh.renew();
+        detail::lock_guard const lock(mutex_);
+        std::swap(signal_, fresh);
+        signal_ready_ = true;
+        signal_spent_ = false;
+    }
+
+    /// The next values, at most `most`: in place where a table has them side by side, gathered otherwise. If
+    /// gathering throws, `gathered_`, `loose_` and the tables hold what is left.
+    std::span<value_type> next_batch(std::size_t most) {
+        auto const size = std::min(most, remaining_);
+        auto const run = take(size);
+        if (run.size() == size) return run;
+        loose_ = run;
+        gathered_.reserve(size);
+        for (std::size_t count = 0; count < size; ++count) {
+            if (loose_.empty()) loose_ = take(size - count);
+            gathered_.push_back(std::move(loose_.front()));
+            std::destroy_at(loose_.data());
+            loose_ = loose_.subspan(1);
+        }
+        auto const batch = gathered_.values();
+        gathered_.release();
+        return batch;
+    }
+
+    /// Values of the first table that has any.
+    std::span<value_type> take(std::size_t most) noexcept {
+        for (auto& one : drained_) {
+            if (one.size() > 0) return one.take(most);
+        }
+        return {};
+    }
+
+    static void destroy(std::span<value_type> values) noexcept { std::destroy(values.begin(), values.end()); }
+
+    /// False if the stop deadline passed meanwhile: then the call is not to be made.
+    bool begin_call(std::size_t size, time_point& since) noexcept {
+        detail::lock_guard const lock(mutex_);
+        bool const timed = timeout_ != nanoseconds::max() || closed_ || core_->observed();
+        since = timed ? now() : time_point();
+        if (given_up_ || past_stop(since)) return false;
+        phase_ = phase::calling;
+        in_call_ = size;
+        remaining_ -= size;
+        timed_out_ = false;
+        call_deadline_ = detail::later(since, timeout_);
+        watch();
+        return true;
+    }
+
+    /// Settles the batch of a call. False if the rest was taken meanwhile.
+    bool end_call(time_point since, std::exception_ptr const& thrown, std::span<value_type> batch) noexcept {
+        auto reason = failure_reason::exception;
+        bool failed = false;
+        bool rest_is_ours = false;
+        std::size_t size = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            rest_is_ours = !given_up_;
+            phase_ = phase::preparing;
+            size = std::exchange(in_call_, 0);
+            if (timed_out_) reason = failure_reason::timeout;
+            failed = timed_out_ || thrown;
+            (failed ? counts_.failed : counts_.processed) += size;
+        }
+        if (!failed) return rest_is_ours;
+        if (reason == failure_reason::exception) emit_failed(since, thrown, size);
+        hand_back(batch, reason, reason == failure_reason::exception ? thrown : nullptr);
+        return rest_is_ours;
+    }
+
+    void emit_failed(time_point since, std::exception_ptr const& error, std::size_t size) noexcept {
+        if (!core_->observed()) return;
+        auto const done = now();
+        core_->emit_exception({.buffer = core_->name,
+                               .partition = index_,
+                               .duration = done - since,
+                               .monotonic_time = done,
+                               .error = error,
+                               .size = size});
+        core_->emit(&telemetry_hook::on_processing_failed, {.buffer = core_->name,
+                                                            .partition = index_,
+                                                            .system_time = detail::wall_clock::now(),
+                                                            .reason = failure_reason::exception,
+                                                            .size = size});
+    }
+
+    void hand_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
+        core_->hand_back(values, {.reason = reason, .error = error, .buffer = core_->name, .partition = index_});
+    }
+
+    /// Hands back and destroys all that the drained tables still hold, and what was gathered of them.
+    void hand_back_rest(failure_reason reason, std::exception_ptr const& error) noexcept {
+        hand_back(gathered_.values(), reason, error);
+        gathered_.clear();
+        for (auto run = std::exchange(loose_, {}); !run.empty(); run = take(detail::no_limit)) {
+            hand_back(run, reason, error);
+            destroy(run);
+        }
+        for (auto run = take(detail::no_limit); !run.empty(); run = take(detail::no_limit)) {
+            hand_back(run, reason, error);
+            destroy(run);
+        }
+    }
+
+    /// Sorting or gathering threw: the table is lost, each value counted once.
+    void fail_rest(std::exception_ptr const& error) noexcept {
+        std::size_t size = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            size = std::exchange(remaining_, 0);
+            counts_.failed += size;
+        }
+        emit_failed(core_->observed() ? now() : time_point(), error, size);
+        hand_back_rest(failure_reason::exception, error);
+    }
+
+    /// Between calls the worker finds that the stop deadline has passed: drops the batch that it has made and the
+    /// rest.
+    void drop_rest(std::span<value_type> batch) noexcept {
+        std::size_t lost = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            lost = (given_up_ ? 0 : lose_waiting()) + lose_rest();
+        }
+        drop(lost, true, batch);
+    }
+
+    /// Hands back and destroys what was counted as lost: a batch that will not be called, the rest of the drained
+    /// tables if it is ours, and what waits in the write table.
+    void drop(std::size_t lost, bool rest_is_ours, std::span<value_type> batch) noexcept {
+        emit_dropped(lost);
+        hand_back(batch, failure_reason::stopped, nullptr);
+        destroy(batch);
+        if (rest_is_ours) hand_back_rest(failure_reason::stopped, nullptr);
+        for (auto run = stripes_.take_closed(); !run.empty(); run = stripes_.take_closed()) {
+            hand_back(run, failure_reason::stopped, nullptr);
+            destroy(run);
+        }
+        announce_stop();
+        core_->changed();
+    }
+
+    void emit_processing_stop() noexcept {
+        if (!core_->observed()) return;
+        auto const done = now();
+        core_->emit(&telemetry_hook::on_processing_stop, {.buffer = core_->name,
+                                                          .partition = index_,
+                                                          .duration = done - processing_since_,
+                                                          .monotonic_time = done,
+                                                          .size = swapped_});
+    }
+
+    void emit_dropped(std::size_t size) noexcept {
+        if (size == 0) return;
+        core_->emit(&telemetry_hook::on_items_dropped,
+                    {.buffer = core_->name, .partition = index_, .reason = failure_reason::stopped, .size = size});
+    }
+
+    /// The drain is over; what was requested meanwhile follows at once.
+    void end() noexcept {
+        {
+            detail::lock_guard const lock(mutex_);
+            ++ended_;
+            phase_ = phase::idle;
+            if (watched_until_ != detail::never) schedule().timeouts.unset(*this);
+            watched_until_ = detail::never;
+            if (!given_up_ && (requested_ || closed_)) begin(requested_.value_or(drain_trigger::stop));
+        }
+        announce_stop();
+        core_->changed();
+    }
+
+    /// Emits partition_stop, once, when the partition has come to its end.
+    void announce_stop() noexcept {
+        auto reason = stop_reason::stopped;
+        {
+            detail::lock_guard const lock(mutex_);
+            if (stop_announcing_ || !(given_up_ || idle_and_closed())) return;
+            stop_announcing_ = true;
+            if (given_up_) reason = stop_reason::deadline;
+        }
+        if (core_->observed()) {
+            core_->emit(
+                &telemetry_hook::on_partition_stop,
+                {.buffer = core_->name, .partition = index_, .duration = now() - started_, .reason = reason});
+        }
+        detail::lock_guard const lock(mutex_);
+        stop_announced_ = true;
+    }
+
+    static constexpr int intervals_until_trim = 10;
+
+    std::shared_ptr<core> const core_;
+    std::size_t const index_;
+    time_point started_{};
+
+    detail::stripe_set<Table> stripes_;  ///< guarded by their own locks, taken after mutex_
+
+    // Invariant: owned by whoever runs the drain; see the life of a drain above.
+    std::vector<Table> drained_;            ///< one for each stripe; empty while idle
+    detail::scratch<value_type> gathered_;  ///< a batch that no table has side by side
+    std::span<value_type> loose_;           ///< taken to be gathered; empty but after a throw
+    time_point processing_since_{};
+
+    mutable detail::mutex mutex_;
+    // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
+    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_ and signal_ are written
+    // by who runs the drain, which may therefore read them without.
+    phase phase_ = phase::idle;
+    bool closed_ = false;
+    bool given_up_ = false;
+    bool stop_announcing_ = false;
+    bool stop_announced_ = false;
+    bool lost_by_deadline_ = false;
+    bool resumed_ = false;         ///< the drain was begun by an earlier run
+    bool timed_out_ = false;       ///< the call in progress
+    bool signal_ready_ = false;
+    bool signal_spent_ = false;    ///< stopped, or about to be
+
+    nanoseconds interval_{};
+    nanoseconds timeout_{};
+    std::size_t batch_size_ = 1;
+
+    time_point tick_at_ = detail::never;
+    time_point trim_at_ = detail::never;
+    time_point stop_at_ = detail::never;
+    time_point call_deadline_ = detail::never;
+    time_point watched_until_ = detail::never;  ///< when the watchdog looks
+
+    std::optional<drain_trigger> requested_;  ///< the drain that follows the one in progress
+    drain_trigger trigger_ = drain_trigger::interval;
+    std::uint64_t begun_ = 0;  ///< drains, empty ones included: what `flush` counts by
+    std::uint64_t ended_ = 0;
+    std::size_t swapped_ = 0;    ///< values in the drained tables when they were swapped out
+    std::size_t remaining_ = 0;  ///< of these, not handed to a call yet
+    std::size_t in_call_ = 0;
+
+    detail::stop_signal signal_;
+    counters counts_;
+    counters at_close_;
+};
+
+}  // namespace tidefall::inline v0

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+//
+// queue<T>: many threads push, one callable receives every item in batches, in insertion order within a partition.
+//
+//     tidefall::queue<event> events(
+//         {.name = "events", .processing_interval = 1s, .processing_batch_size = 512},
+//         [&](std::span<event> batch) { sink.write(batch); });   // may run for several partitions at once
+//
+//     events.push(event{1, "signed_in"});
+//     events.stop();   // drains; the destructor does it too
+#pragma once
+
+#include <tidefall/buffer.hpp>
+#include <tidefall/detail/queue_table.hpp>
+#include <tidefall/detail/sorted_table.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace tidefall::inline v0 {
+
+/// The default order: an item whose push returned before another's began comes first, over all producers, across
+/// ticks and through the final drain, within a partition.
+struct insertion_order {};
+
+/// Items sorted by `std::invoke(Projection, item)`: stably, at the drain, each drain for itself. Any comparator is
+/// safe: one that contradicts itself gives some order, one that throws fails the drained table, of which
+/// `undelivered` receives every value.
+template <auto Projection, typename Compare = std::less<>>
+struct sorted_by {};
+
+/// The same by a key that every write carries: `push(item, sort_key{k})`, `push_range(items, sort_key_by{f})`.
+template <typename Key, typename Compare = std::less<>>
+struct sorted_by_key {};
+
+namespace detail {
+
+template <typename T, typename Order>
+struct queue_order;  // no such order
+
+template <typename T>
+struct queue_order<T, insertion_order> {
+    using key_type = no_key;
+    using table = queue_table<T>;
+};
+
+template <typename T, auto Projection, typename Compare>
+struct queue_order<T, sorted_by<Projection, Compare>> {
+    using key_type = no_key;
+    using table = sorted_table<T, queue_order>;
+    static bool less(T const& a, no_key const&, T const& b, no_key const&) {
+        return static_cast<bool>(std::invoke(Compare{}, std::invoke(Projection, a), std::invoke(Projection, b)));
+    }
+};
+
+template <typename T, typename Key, typename Compare>
+struct queue_order<T, sorted_by_key<Key, Compare>> {
+    using key_type = Key;
+    using table = sorted_table<T, queue_order>;
+    static bool less(T const&, Key const& a, T const&, Key const& b) {
+        return static_cast<bool>(std::invoke(Compare{}, a, b));
+    }
+};
+
+}  // namespace detail
+
+/// Accumulates items and delivers every one of them, in batches. Use it for events, spans, log records: whatever
+/// must all arrive. Where only the last state of a key matters, a map that coalesces does less work.
+///
+/// `T` is any object type that can be moved (it is never assigned); moves may throw. An item is moved at most twice
+/// before the processor sees it: into the table, and once more where a batch has to be gathered.
+///
+/// Each writing thread keeps to one partition, so one producer's items keep their order; `partition_key` and
+/// `partition_by` route by a hash instead. Loss, duplication, threads: see `buffer`.
+///
+/// A write takes one spinning lock and waits for nothing else. It allocates only where the table grows past what it
+/// ever held lately. A throw in a copy, a projection or an allocation reaches the writer and leaves the queue as it
+/// was.
+template <typename T, typename Order = insertion_order>
+class queue : public buffer<typename detail::queue_order<T, Order>::table> {
+    using order = detail::queue_order<T, Order>;
+    using table = typename order::table;
+    using key = typename order::key_type;
+    static constexpr bool keyed = !std::is_same_v<key, detail::no_key>;
+
+public:
+    /// As `buffer` says. In table mode the processor receives a `queue_table<T>`, whatever the order.
+    template <typename Processor, typename Undelivered = discard_undelivered>
+    explicit queue(options how, Processor&& process, Undelivered&& undelivered = {})
+        : buffer<table>(std::move(how), std::forward<Processor>(process), std::forward<Undelivered>(undelivered)) {}
+
+    /// Adds one item. `tags`: `partition_key`, and `sort_key` in a queue sorted by key. Answers `accepted` or
+    /// `stopped`; in the latter case an rvalue is untouched.
+    template <typename... Tags>
+    write_status push(T&& item, Tags const&... tags) {
+        require_single_tags<Tags...>();
+        return insert(std::move(item), tags...);
+    }
+
+    template <typename... Tags>
+        requires std::copy_constructible<T>
+    write_status push(T const& item, Tags const&... tags) {
+        require_single_tags<Tags...>();
+        // The copy is made before the lock is taken, unless it is no user's code or the move behind it may throw.
+        if constexpr (std::is_trivially_copyable_v<T> || !std::is_nothrow_move_constructible_v<T>) {
+            return insert(item, tags...);
+        } else {
+            return insert(T(item), tags...);
+        }
+    }
+
+    /// Adds an item made from `args`, by parentheses or, for an aggregate, braces. Tags come first.
+    template <typename... Args>
+    write_status emplace(Args&&... args) {
+        return emplace_after(std::tuple<>(), std::forward<Args>(args)...);
+    }
+
+    /// Adds the items of a range, in its order, up to the first that is answered `stopped`; returns how many were
+    /// accepted. `tags` as in `push`, and `partition_by`, `sort_key_by`. Copies from an lvalue or a view, moves from a
+    /// container given as an rvalue; what was not accepted is untouched. Items of other producers may come between.
+    /// If a copy throws, the items before it stay.
+    template <std::ranges::input_range Range, typename... Tags>
+    std::size_t push_range(Range&& items, Tags const&... tags) {
+        static_assert(detail::bulk_write_tags<Tags...>,
+                      "push_range takes the tags partition_key or partition_by, and sort_key or sort_key_by");
+        require_sort_key<detail::count_of<sort_key, Tags...> + detail::count_of<sort_key_by, Tags...>>();
+        using reference = std::ranges::range_reference_t<Range>;
+        static_assert(std::constructible_from<T, reference>, "the range's items cannot be made into the queue's");
+        constexpr bool owns = !std::is_lvalue_reference_v<Range> && !std::ranges::borrowed_range<Range> &&
+                              !std::ranges::view<std::remove_cvref_t<Range>>;
+        if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 && std::ranges::sized_range<Range> &&
+                      std::ranges::contiguous_range<Range> && std::is_same_v<std::remove_cvref_t<reference>, T>) {
+            return push_side_by_side<owns>(std::ranges::data(items), std::ranges::size(items), tags...);
+        } else {
+            std::size_t accepted = 0;
+            for (auto&& item : items) {
+                if (push_one_of<owns>(std::forward<decltype(item)>(item), tags...) != write_status::accepted) break;
+                ++accepted;
+            }
+            return accepted;
+        }
+    }
+
+private:
+    /// So many values at most go in under one lock.
+    static constexpr std::size_t chunk = 256;
+
+    template <typename... Tags>
+    static constexpr void require_single_tags() {
+        static_assert(detail::single_write_tags<Tags...>,
+                      "after the item come tags: partition_key and, in a queue sorted by key, sort_key");
+        require_sort_key<detail::count_of<sort_key, Tags...>>();
+    }
+
+    template <std::size_t Given>
+    static constexpr void require_sort_key() {
+        static_assert(!keyed || Given == 1, "every write to a queue sorted by key carries a sort key");
+        static_assert(keyed || Given == 0, "only a queue sorted by key takes a sort key");
+    }
+
+    template <typename... Tags>
+    [[nodiscard]] route route_for([[maybe_unused]] T const* item, Tags const&... tags) const {
+        if constexpr (detail::count_of<partition_key, Tags...> == 1) {
+            return this->route_by(detail::tag_in<partition_key>(tags...).key);
+        } else if constexpr (detail::count_of<partition_by, Tags...> == 1) {
+            return this->route_by(std::invoke(detail::tag_in<partition_by>(tags...).f, *item));
+        } else {
+            return this->route_by_thread();
+        }
+    }
+
+    template <typename... Tags>
+    [[nodiscard]] static key key_for([[maybe_unused]] T const& item, Tags const&... tags) {
+        if constexpr (detail::count_of<sort_key, Tags...> == 1) {
+            return key(detail::tag_in<sort_key>(tags...).key);
+        } else {
+            return key(std::invoke(detail::tag_in<sort_key_by>(tags...).f, item));
+        }
+    }
+
+    /// Copies or moves `item` into its place under the lock.
+    template <typename Item, typename... Tags>
+    write_status insert(Item&& item, Tags const&... tags) {
+        auto const to = route_for(std::addressof(item), tags...);
+        if constexpr (keyed) {
+            key sorts_by = key_for(item, tags...);
+            return this->write(to, [&](table& into) {
+                into.emplace_keyed(std::move(sorts_by), std::forward<Item>(item));
+                return write_status::accepted;
+            });
+        } else {
+            return this->write(to, [&](table& into) {
+                into.emplace_back(std::forward<Item>(item));
+                return write_status::accepted;
+            });
+        }
+    }
+
+    template <typename... Tags, typename... Args>
+    write_status emplace_after(std::tuple<Tags const&...> tags, Args&&... args) {
+        if constexpr (detail::starts_with_tag<Args...>) {
+            return peel_tag(tags, std::forward<Args>(args)...);
+        } else {
+            require_single_tags<Tags...>();
+            return std::apply(
+                [&](Tags const&... each) { return insert(make(std::forward<Args>(args)...), each...); }, tags);
+        }
+    }
+
+    template <typename... Tags, typename Tag, typename... Rest>
+    write_status peel_tag(std::tuple<Tags const&...> tags, Tag const& tag, Rest&&... rest) {
+        return emplace_after(std::tuple_cat(tags, std::tuple<Tag const&>(tag)), std::forward<Rest>(rest)...);
+    }
+
+    template <typename... Args>
+    static T make(Args&&... args) {
+        if constexpr (std::is_constructible_v<T, Args...>) return T(std::forward<Args>(args)...);
+        else return T{std::forward<Args>(args)...};
+    }
+
+    template <bool Move, typename Item, typename... Tags>
+    write_status push_one_of(Item&& item, Tags const&... tags) {
+        if constexpr (!std::is_same_v<std::remove_cvref_t<Item>, T>) {
+            return insert(make(std::forward<Item>(item)), tags...);
+        } else if constexpr (!std::is_lvalue_reference_v<Item>) {
+            return insert(std::move(item), tags...);
+        } else if constexpr (Move && !std::is_const_v<std::remove_reference_t<Item>>) {
+            return insert(std::move(item), tags...);
+        } else if constexpr (std::is_trivially_copyable_v<T> || !std::is_nothrow_move_constructible_v<T>) {
+            return insert(item, tags...);
+        } else {
+            return insert(T(item), tags...);
+        }
+    }
+
+    template <bool Move, typename Item, typename... Tags>
+    std::size_t push_side_by_side(Item* items, std::size_t count, Tags const&... tags) {
+        std::size_t accepted = 0;
+        if (count == 0) return accepted;
+        auto const to = route_for(items, tags...);
+        while (accepted < count) {
+            auto const size = std::min(count - accepted, chunk);
+            auto const status = this->write(to, [&](table& into) {
+                if constexpr (Move && !std::is_trivially_copyable_v<T>) {
+                    append(into, std::make_move_iterator(items + accepted), size);
+                } else {
+                    append(into, items + accepted, size);
+                }
+                return write_status::accepted;
+            });
+            if (status != write_status::accepted) break;
+            accepted += size;
+        }
+        return accepted;
+    }
+
+    template <typename Iterator>
+    static void append(table& into, Iterator from, std::size_t count) {
+        if constexpr (requires { into.append(from, count); }) {
+            into.append(from, count);
+        } else {
+            for (; count > 0; --count, ++from) into.emplace_back(*from);
+        }
+    }
+};
+
+}  // namespace tidefall::inline v0

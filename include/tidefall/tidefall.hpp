@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+//
+// All of the library that needs nothing but the standard library.
+#pragma once
+
+#include <tidefall/buffer.hpp>
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/options.hpp>
+#include <tidefall/partition.hpp>
+#include <tidefall/queue.hpp>
+#include <tidefall/results.hpp>
+#include <tidefall/runtime.hpp>
+#include <tidefall/telemetry.hpp>
+#include <tidefall/version.hpp>
