@@ -194,7 +194,7 @@ protected:
         auto const number = std::uint64_t{detail::thread_number()};
         // Exact division without one: see reciprocal_.
         auto const round = number * reciprocal_ >> reciprocal_shift;
-        auto const partition = number - round * partitions_.size();
+        auto const partition = number - round * count_;
         return route((partition << stripe_bits_) | (round & stripe_mask_));
     }
 
@@ -206,7 +206,7 @@ protected:
 
     /// The route of a mixed hash: the upper 32 bits choose the partition, the next ones the stripe.
     [[nodiscard]] route route_by_hash(std::uint64_t hash) const noexcept {
-        auto const partition = (hash >> 32) * partitions_.size() >> 32;
+        auto const partition = (hash >> 32) * count_ >> 32;
         return route((partition << stripe_bits_) | (hash >> (32 - stripe_bits_) & stripe_mask_));
     }
 
@@ -219,16 +219,30 @@ protected:
     template <typename F>
     write_status write(route to, F&& f) {
         auto& stripe = stripes_[to.stripe];
-        writing now(*this, stripe, to);
+        stripe.lock.lock();
         if (stripe.closed) [[unlikely]] {
             ++stripe.refused;
+            stripe.lock.unlock();
             return write_status::stopped;
         }
-        write_status const status = std::forward<F>(f)(stripe.table);
+        std::size_t const before = stripe.table.size();
+        write_status status;
+        try {
+            status = std::forward<F>(f)(stripe.table);
+        } catch (...) {
+            unlock_and_look(to, before);  // what a bulk write had inserted stays
+            throw;
+        }
+        std::size_t const after = stripe.table.size();
         if (status != write_status::accepted) [[unlikely]] {
             ++stripe.refused;
-        } else if (stripe.table.size() == now.size_before()) {
+        } else if (after == before) [[unlikely]] {
             ++stripe.coalesced;
+        }
+        if (before == 0 || after >= stripe.look_from) [[unlikely]] {
+            unlock_and_look(to, before);
+        } else {
+            stripe.lock.unlock();
         }
         return status;
     }
@@ -236,25 +250,19 @@ protected:
 private:
     using core = detail::buffer_core<Table>;
 
-    /// One write under a stripe's lock; what follows from it is done after unlocking, also where the write throws.
-    class writing {
-    public:
-        writing(buffer& to, detail::stripe<Table>& stripe, route by) noexcept : lock_(stripe), to_(to), by_(by) {}
-        writing(writing const&) = delete;
-        writing& operator=(writing const&) = delete;
-        ~writing() {
-            auto const effect = lock_.unlock();
-            if (effect.first || effect.crossed) [[unlikely]] {
-                to_.partitions_[by_.stripe >> to_.stripe_bits_]->after(effect);
-            }
-        }
-        [[nodiscard]] std::size_t size_before() const noexcept { return lock_.size_before(); }
-
-    private:
-        detail::write_lock<Table> lock_;
-        buffer& to_;
-        route by_;
-    };
+    /// The end of a write that may have to set a tick or start a drain.
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    void unlock_and_look(route from, std::size_t before) noexcept {
+        auto& stripe = stripes_[from.stripe];
+        bool const first = before == 0 && stripe.table.size() > 0;
+        bool const crossed = stripe.crossed_limit(before);
+        stripe.lock.unlock();
+        auto& partition = *partitions_[from.stripe >> stripe_bits_];
+        if (first) partition.set_tick();
+        if (crossed) partition.start_drain(drain_trigger::threshold);
+    }
 
     template <typename Processor>
     static std::unique_ptr<detail::processor<Table>> erase_processor(Processor&& process) {
@@ -283,6 +291,7 @@ private:
         stripe_bits_ = static_cast<unsigned>(std::countr_zero(stripes));
         stripe_mask_ = stripes - 1;
         reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
+        count_ = how.partitions;
         partitions_.reserve(how.partitions);
         for (std::size_t index = 0; index < how.partitions; ++index) {
             partitions_.push_back(std::shared_ptr<tidefall::partition<Table>>(new tidefall::partition<Table>(
@@ -330,6 +339,7 @@ private:
     std::shared_ptr<core> core_;
     detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
     std::uint64_t reciprocal_ = 0;
+    std::uint64_t count_ = 0;  ///< of partitions
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;

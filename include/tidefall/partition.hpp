@@ -128,6 +128,36 @@ private:
 
     // ---- asked by the buffer
 
+    /// A write found its stripe empty: the next tick is one interval from now, or earlier.
+    void set_tick() noexcept {
+        auto const now = this->now();
+        detail::lock_guard const lock(mutex_);
+        if (closed_) return;
+        auto const at = detail::later(now, interval_);
+        if (at >= tick_at_) return;
+        tick_at_ = at;
+        set_alarm();
+    }
+
+    /// A limit was reached. Starts a drain at once, or as soon as the one in progress ends; without threads, at the
+    /// next chance.
+    void start_drain(drain_trigger trigger) noexcept {
+        {
+            detail::lock_guard const lock(mutex_);
+            if (closed_) return;
+            if (phase_ != phase::idle) {
+                request(trigger);
+            } else if (schedule().manual()) {
+                request(trigger);
+                tick_at_ = now();
+                set_alarm();
+            } else {
+                begin(trigger);
+            }
+        }
+        core_->changed();
+    }
+
     void start() noexcept {
         if (core_->observed()) started_ = now();
         core_->emit(&telemetry_hook::on_partition_start,
@@ -146,12 +176,6 @@ private:
         if (auto const waiting = stripes_.set_limit(limit); limit && waiting >= *limit) {
             start_drain(drain_trigger::threshold);
         }
-    }
-
-    /// Follows a write, without a lock: sets the tick, starts a drain.
-    void after(typename detail::write_lock<Table>::effect effect) noexcept {
-        if (effect.first) set_tick();
-        if (effect.crossed) start_drain(drain_trigger::threshold);
     }
 
     /// Starts a drain of all that was written before. Returns what `settled` is to be asked for.
@@ -273,7 +297,7 @@ private:
         {
             detail::lock_guard const lock(mutex_);
             if (closed_) return;
-            if (tick_at_ <= now) {
+            if (detail::has_passed(tick_at_, now)) {
                 tick_at_ = detail::never;
                 if (phase_ == phase::idle) {
                     begin(requested_.value_or(drain_trigger::interval));
@@ -281,7 +305,7 @@ private:
                     request(drain_trigger::interval);
                 }
             }
-            if (trim_at_ <= now) trim(now);
+            if (detail::has_passed(trim_at_, now)) trim(now);
             set_alarm();
         }
         core_->changed();
@@ -297,7 +321,7 @@ private:
             detail::lock_guard const lock(mutex_);
             watched_until_ = detail::never;
             if (phase_ != phase::calling) return;
-            if (!timed_out_ && call_deadline_ <= now) timed_out = timed_out_ = true;
+            if (!timed_out_ && detail::has_passed(call_deadline_, now)) timed_out = timed_out_ = true;
             stop = !signal_spent_ && (timed_out || past_stop(now));
             signal_spent_ = signal_spent_ || stop;
             signal = signal_;
@@ -388,7 +412,8 @@ private:
     void change_interval(nanoseconds interval) noexcept {
         interval_ = interval;
         if (closed_) return;
-        if (tick_at_ != detail::never) tick_at_ = std::min(tick_at_, detail::later(now(), interval));
+        // A tick that is set may be set to never.
+        if (stripes_.size() > 0) tick_at_ = std::min(tick_at_, detail::later(now(), interval));
         if (counts_.swaps > 0) {
             trim_at_ = std::min(trim_at_, detail::later(now(), detail::times(interval, intervals_until_trim)));
         }
@@ -417,7 +442,7 @@ private:
         schedule().timeouts.set(*this, at);
     }
 
-    [[nodiscard]] bool past_stop(time_point now) const noexcept { return closed_ && stop_at_ <= now; }
+    [[nodiscard]] bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
     [[nodiscard]] bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
 
     /// Counts what waits in the write table as dropped, from here on; `drop` hands it back.
@@ -441,34 +466,6 @@ private:
 
     [[nodiscard]] time_point now() const noexcept { return schedule().now(); }
     [[nodiscard]] detail::scheduler& schedule() const noexcept { return *core_->schedule; }
-
-    void set_tick() noexcept {
-        auto const now = this->now();
-        detail::lock_guard const lock(mutex_);
-        if (closed_) return;
-        auto const at = detail::later(now, interval_);
-        if (at >= tick_at_) return;
-        tick_at_ = at;
-        set_alarm();
-    }
-
-    /// Starts a drain at once, or as soon as the one in progress ends; without threads, at the next chance.
-    void start_drain(drain_trigger trigger) noexcept {
-        {
-            detail::lock_guard const lock(mutex_);
-            if (closed_) return;
-            if (phase_ != phase::idle) {
-                request(trigger);
-            } else if (schedule().manual()) {
-                request(trigger);
-                tick_at_ = now();
-                set_alarm();
-            } else {
-                begin(trigger);
-            }
-        }
-        core_->changed();
-    }
 
     /// False if the stop deadline passed before: then the drain is over.
     bool start_processing() noexcept {
@@ -504,7 +501,7 @@ private:
         std::exception_ptr error;
         if (remaining_ == swapped_) error = detail::thrown_by([&] { prepare(drained_); });
         while (!error && remaining_ > 0) {
-            if (until != detail::never && until <= now()) return progress::paused;
+            if (until != detail::never && detail::has_passed(until, now())) return progress::paused;
             std::span<value_type> batch;
             error = detail::thrown_by([&] {
                 renew_signal();

@@ -99,7 +99,7 @@ public:
         bool const works = schedule->works_on_this_thread();
         for (;;) {
             if (done()) return true;
-            if (schedule->now() >= deadline()) return false;
+            if (has_passed(deadline(), schedule->now())) return false;
             if (works && schedule->run_one_of(this, deadline())) continue;
             if (schedule->manual()) return done();
             unique_lock lock(mutex_);

@@ -141,7 +141,7 @@ private:
 
     std::shared_ptr<task> take_due(time_point now) noexcept {
         lock_guard const lock(mutex_);
-        while (earliest() <= now && earliest() != never) {
+        while (has_passed(earliest(), now)) {
             task& due = *schedule_.begin()->second;
             (due.*which_).unset_ = schedule_.extract(schedule_.begin());
             if (auto alive = due.weak_from_this().lock()) return alive;
@@ -265,17 +265,17 @@ public:
         auto const target = later(now(), by);
         if (running() > 0) {
             moved_while_running_.store(true, std::memory_order_relaxed);
-            for (auto next = timeouts.next(); next <= target && next != never; next = timeouts.next()) {
+            for (auto next = timeouts.next(); has_passed(next, target); next = timeouts.next()) {
                 move_clock(next);
                 timeouts.sound_one(now());
             }
             move_clock(target);
             return;
         }
-        settle();
-        for (auto next = next_alarm(); next <= target && next != never; next = next_alarm()) {
+        settle(never);
+        for (auto next = next_alarm(); has_passed(next, target); next = next_alarm()) {
             move_clock(next);
-            settle();
+            settle(never);
         }
         move_clock(target);
     }
@@ -283,13 +283,15 @@ public:
 private:
     [[nodiscard]] time_point next_alarm() noexcept { return std::min(ticks.next(), timeouts.next()); }
 
-    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left.
-    void settle() noexcept {
+    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left or `until` passed.
+    void settle(time_point until) noexcept {
         for (bool busy = true; busy;) {
             busy = false;
             while (timeouts.sound_one(now()) || ticks.sound_one(now())) {}
-            while (auto const job = jobs.take()) {
-                run(*job, never);
+            while (!has_passed(until, now())) {
+                auto const job = jobs.take();
+                if (!job) break;
+                run(*job, until);
                 busy = true;
             }
         }
@@ -300,8 +302,9 @@ private:
         running_.fetch_add(1, std::memory_order_relaxed);
         job.run(until);
         bool const outermost = running_.fetch_sub(1, std::memory_order_relaxed) == 1;
+        if (!manual_ || !outermost || has_passed(until, now())) return;
         // The processor moved the clock: what fell due meanwhile runs now.
-        if (manual_ && outermost && moved_while_running_.exchange(false, std::memory_order_relaxed)) settle();
+        if (moved_while_running_.exchange(false, std::memory_order_relaxed)) settle(until);
     }
 
     /// The clock never goes back, whoever else moves it.

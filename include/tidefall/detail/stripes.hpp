@@ -24,53 +24,27 @@ template <typename Table>
 struct alignas(128) stripe {
     stripe_lock lock;
     bool closed = false;
-    std::size_t drain_at = no_limit;          ///< the size that starts a drain: of the table, or of `counted_in`
-    atomic<std::size_t>* counted_in = nullptr;  ///< set where a limit holds for several stripes together
+    std::size_t look_from = no_limit;  ///< the size from which a write has `crossed_limit` look
     Table table;
 
     std::uint64_t refused = 0;
     std::uint64_t coalesced = 0;
     std::uint64_t erased = 0;
-};
 
-/// Holds a stripe's lock for one write, and tells afterwards what the write changed.
-template <typename Table>
-class write_lock {
-public:
-    explicit write_lock(stripe<Table>& to) noexcept : stripe_(to) {
-        stripe_.lock.lock();
-        before_ = stripe_.table.size();
-    }
-    write_lock(write_lock const&) = delete;
-    write_lock& operator=(write_lock const&) = delete;
-    ~write_lock() = default;
+    std::size_t drain_at = no_limit;            ///< the size that starts a drain: of the table, or of `counted_in`
+    atomic<std::size_t>* counted_in = nullptr;  ///< set where a limit holds for several stripes together
 
-    /// Ends the write. The stripe was empty and is not any more: its partition's tick is to be set. The limit was
-    /// crossed: a drain is to be started.
-    struct effect {
-        bool first = false;
-        bool crossed = false;
-    };
-    [[nodiscard]] effect unlock() noexcept {
-        std::size_t after = stripe_.table.size();
-        effect result{.first = before_ == 0 && after != 0};
-        auto const limit = stripe_.drain_at;
-        if (stripe_.counted_in != nullptr) [[unlikely]] {
+    /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
+    [[nodiscard]] bool crossed_limit(std::size_t before) noexcept {
+        std::size_t after = table.size();
+        if (counted_in != nullptr) {
+            auto const grown = after - before;  // modulo 2^64
             // Relaxed: it changes under a lock of the partition only, and is set anew under all of them.
-            auto const grown = after - before_;  // modulo 2^64
-            before_ = stripe_.counted_in->fetch_add(grown, std::memory_order_relaxed);
-            after = before_ + grown;
+            before = counted_in->fetch_add(grown, std::memory_order_relaxed);
+            after = before + grown;
         }
-        stripe_.lock.unlock();
-        result.crossed = before_ < limit && after >= limit;
-        return result;
+        return before < drain_at && after >= drain_at;
     }
-
-    [[nodiscard]] std::size_t size_before() const noexcept { return before_; }
-
-private:
-    stripe<Table>& stripe_;
-    std::size_t before_;
 };
 
 /// The stripes of one partition, as the engine handles them: all at once.
@@ -90,7 +64,7 @@ public:
             if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
             if (close) stripes_[i].closed = true;
         }
-        if (total > 0) waiting_.store(0, std::memory_order_relaxed);  // as in write_lock
+        if (total > 0) waiting_.store(0, std::memory_order_relaxed);  // as in crossed_limit
         return total;
     }
 
@@ -103,10 +77,11 @@ public:
     std::size_t set_limit(std::optional<std::size_t> limit) noexcept {
         all_locked const locked(*this);
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
-        waiting_.store(total, std::memory_order_relaxed);  // as in write_lock
+        waiting_.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {
             one.drain_at = limit.value_or(no_limit);
             one.counted_in = limit && stripes_.size() > 1 ? &waiting_ : nullptr;
+            one.look_from = one.counted_in != nullptr ? 0 : one.drain_at;
         }
         return total;
     }

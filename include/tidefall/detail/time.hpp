@@ -22,6 +22,10 @@ inline constexpr nanoseconds recheck_interval = std::chrono::seconds(1);
     return from + by;
 }
 
+[[nodiscard]] constexpr bool has_passed(time_point deadline, time_point now) noexcept {
+    return deadline != never && deadline <= now;
+}
+
 [[nodiscard]] constexpr nanoseconds times(nanoseconds duration, int factor) noexcept {
     return duration > nanoseconds::max() / factor ? nanoseconds::max() : duration * factor;
 }

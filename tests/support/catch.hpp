@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+//
+// Catch2, version 2 or 3, whichever is installed.
+#pragma once
+
+#if __has_include(<catch2/catch_test_macros.hpp>)
+#include <catch2/catch_template_test_macros.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <catch2/matchers/catch_matchers_vector.hpp>
+#else
+#include <catch2/catch.hpp>
+#endif
+
+namespace tests {
+
+#if __has_include(<catch2/catch_test_macros.hpp>)
+using Catch::Matchers::ContainsSubstring;
+#else
+inline auto ContainsSubstring(std::string const& text) { return Catch::Matchers::Contains(text); }
+#endif
+
+}  // namespace tests

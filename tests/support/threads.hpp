@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//
+// What the system says of this process's threads. Linux; elsewhere the counts are 0, which makes their checks void.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace tests {
+
+struct thread_info {
+    std::string name;
+    long voluntary_switches = 0;
+    long other_switches = 0;
+};
+
+inline std::vector<thread_info> threads() {
+    std::vector<thread_info> all;
+    std::error_code error;
+    for (auto const& entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
+        std::ifstream status(entry.path() / "status");
+        thread_info info;
+        for (std::string word; status >> word;) {
+            if (word == "Name:") {
+                status >> std::ws;
+                std::getline(status, info.name);
+            } else if (word == "voluntary_ctxt_switches:") {
+                status >> info.voluntary_switches;
+            } else if (word == "nonvoluntary_ctxt_switches:") {
+                status >> info.other_switches;
+            }
+        }
+        all.push_back(info);
+    }
+    return all;
+}
+
+inline std::size_t thread_count() { return threads().size(); }
+
+}  // namespace tests

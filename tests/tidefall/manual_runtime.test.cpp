@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+#include "../support/catch.hpp"
+#include "../support/latch.hpp"
+#include "../support/recorder.hpp"
+
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#include <numeric>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::recorder;
+
+TEST_CASE("manual_runtime: the tick comes one interval after the write that found its partition empty") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 5s, .runtime = clock}, seen);
+    clock->advance(3s);
+    items.push(1);
+    clock->advance(4s);
+    items.push(2);
+    clock->advance(999ms);
+    CHECK(seen.batches().empty());
+    clock->advance(1ms);
+    CHECK(seen.batches() == std::vector<std::vector<int>>{{1, 2}});
+    clock->advance(100s);
+    CHECK(seen.batches().size() == 1);  // an empty partition is left alone
+}
+
+TEST_CASE("manual_runtime: advance goes from deadline to deadline, each at its own time") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const start = clock->now();
+    std::vector<std::chrono::nanoseconds> at;
+    auto const note = [&](std::span<int>) { at.push_back(clock->now() - start); };
+    tidefall::queue<int> slow({.partitions = 1, .processing_interval = 5s, .runtime = clock}, note);
+    tidefall::queue<int> fast({.partitions = 1, .processing_interval = 2s, .runtime = clock}, [&](std::span<int>) {
+        at.push_back(clock->now() - start);
+        if (at.size() < 4) fast.push(1);
+    });
+    slow.push(1);
+    fast.push(1);
+    clock->advance(1min);
+    CHECK(at == std::vector<std::chrono::nanoseconds>{2s, 4s, 5s, 6s});
+    CHECK(clock->now() - start == 1min);
+}
+
+TEST_CASE("manual_runtime: an hour in one step is one tick") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 1ms, .runtime = clock}, seen);
+    items.push(1);
+    clock->advance(1h);
+    CHECK(items.stats().ticks == 1);
+    clock->advance(std::chrono::nanoseconds::max());
+    clock->advance(1s);
+    CHECK(items.stats().ticks == 1);
+    CHECK(items.push(1) == tidefall::write_status::accepted);
+    CHECK(items.stop().processed == 1);
+}
+
+TEST_CASE("manual_runtime: a threshold's drain runs at the next advance, flush or stop") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .drain_threshold = 3, .runtime = clock}, seen);
+    for (int i = 0; i < 5; ++i) items.push(i);
+    CHECK(items.size() == 5);
+    clock->advance(0s);
+    CHECK(seen.sizes() == std::vector<std::size_t>{5});
+    for (int i = 0; i < 3; ++i) items.push(i);
+    items.flush();
+    CHECK(seen.sizes() == std::vector<std::size_t>{5, 3});
+    for (int i = 0; i < 3; ++i) items.push(i);
+    items.stop();
+    CHECK(seen.sizes() == std::vector<std::size_t>{5, 3, 3});
+}
+
+TEST_CASE("manual_runtime: within a processor, advance moves the clock and sounds timeouts only") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::string> order;
+    tidefall::queue<int> other({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                               [&](std::span<int>) { order.emplace_back("other"); });
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 5s, .processing_timeout = 2s, .runtime = clock},
+                               [&](std::span<int>, std::stop_token const& token) {
+                                   other.push(1);
+                                   order.emplace_back("begin");
+                                   clock->advance(1999ms);
+                                   CHECK_FALSE(token.stop_requested());
+                                   clock->advance(1ms);
+                                   CHECK(token.stop_requested());
+                                   order.emplace_back("end");
+                               });
+    items.push(1);
+
+    SECTION("in advance") {
+        clock->advance(5s);
+    }
+    SECTION("in flush") {
+        items.flush();
+    }
+    CHECK(order == std::vector<std::string>{"begin", "end", "other"});  // what fell due meanwhile ran afterwards
+    CHECK(items.stats().failed == 1);
+}
+
+TEST_CASE("manual_runtime: a tick that falls due while its partition is processing is remembered, once") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [&](std::span<int> b) {
+        auto const first = b.front() == 1;
+        seen(b);
+        if (first) {
+            items.push(2);
+            clock->advance(2500ms);  // its tick falls due, and would twice more
+            items.push(3);
+            CHECK(seen.batches().size() == 1);
+        }
+    });
+    items.push(1);
+    clock->advance(1s);
+    CHECK(seen.batches() == std::vector<std::vector<int>>{{1}, {2, 3}});
+    CHECK(items.stats().ticks == 2);
+}
+
+TEST_CASE("manual_runtime: flush looks at its deadline between calls, and the rest follows") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    auto const log = std::make_shared<tests::event_log>();
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock}, [&](std::span<int> batch) {
+            seen(batch);
+            clock->advance(1s);
+        });
+    for (int i = 0; i < 50; ++i) items.push(i);
+    log->clear();
+    auto const report = items.flush(2s);
+    CHECK(report == tidefall::drain_report{.processed = 20, .complete = false});
+    CHECK(items.stats().in_flight == 30);
+    clock->advance(0s);
+    CHECK(seen.values().size() == 50);
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 50 flush", "processing_stop 0 50"});
+}
+
+TEST_CASE("manual_runtime: stop looks at its deadline between calls and drops the rest") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tests::returns<int> const back;
+    auto const log = std::make_shared<tests::event_log>();
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock},
+        [&](std::span<int> batch) {
+            seen(batch);
+            clock->advance(1s);
+        },
+        back);
+    for (int i = 0; i < 50; ++i) items.push(i);
+    log->clear();
+    auto const report = items.stop(2s);
+    CHECK(report == tidefall::drain_report{.processed = 20, .dropped = 30, .complete = false});
+    CHECK(items.stop() == report);
+    CHECK(back.values().front() == 20);
+    CHECK(back.values().size() == 30);
+    CHECK(back.all().front().reason == tidefall::failure_reason::stopped);
+    CHECK(items.stats().dropped == 30);
+    auto const lines = log->lines();
+    CHECK(std::count(lines.begin(), lines.end(), "items_dropped 0 30 stopped") == 1);
+    CHECK(std::count(lines.begin(), lines.end(), "partition_stop 0 deadline") == 1);
+    CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 50") == 1);
+}
+
+TEST_CASE("manual_runtime: flush(0s) starts the drain and does not wait; stop(0s) drops") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tests::returns<int> const back;
+    tidefall::queue<int> items({.partitions = 1, .runtime = clock}, seen, back);
+    items.push(1);
+    CHECK(items.flush(0s) == tidefall::drain_report{.complete = false});
+    CHECK(seen.batches().empty());
+    CHECK(items.size() == 0);
+    clock->advance(0s);
+    CHECK(seen.values() == std::vector<int>{1});
+    CHECK(items.flush(0s).complete);  // nothing to do
+
+    items.push(2);
+    CHECK(items.stop(-1s) == tidefall::drain_report{.dropped = 1, .complete = false});
+    CHECK(back.values() == std::vector<int>{2});
+}
+
+TEST_CASE("manual_runtime: flush never waits for a call on another thread") {
+    auto const clock = tidefall::make_manual_runtime();
+    tests::latch entered;
+    tests::latch release;
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .runtime = clock}, [&](std::span<int> batch) {
+        entered.open();
+        release.wait();
+        seen(batch);
+    });
+    items.push(1);
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    items.push(2);
+    CHECK_FALSE(items.flush().complete);  // and no second call for the partition
+    clock->advance(60s);                  // moves the clock only
+    CHECK(seen.batches().empty());
+    release.open();
+    other.join();
+    CHECK(seen.batches() == std::vector<std::vector<int>>{{1}, {2}});
+}
+
+TEST_CASE("manual_runtime: the memory of an idle partition is looked at once, ten intervals after its last swap") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 1s, .runtime = clock}, seen);
+    for (int i = 0; i < 3; ++i) {
+        items.push(i);
+        clock->advance(20s);
+    }
+    CHECK(seen.values() == std::vector<int>{0, 1, 2});
+}

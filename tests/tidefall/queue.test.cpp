@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: MIT
+#include "../support/catch.hpp"
+#include "../support/latch.hpp"
+#include "../support/recorder.hpp"
+
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <forward_list>
+#include <limits>
+#include <list>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::recorder;
+using tests::returns;
+using tidefall::write_status;
+
+namespace {
+
+struct event {
+    int id;
+    std::string what;
+};
+
+tidefall::options one_partition(std::shared_ptr<tidefall::manual_runtime> clock, std::size_t batch = 10) {
+    return {.partitions = 1, .processing_batch_size = batch, .runtime = std::move(clock)};
+}
+
+std::vector<int> numbers(int from, int to) {
+    std::vector<int> all(static_cast<std::size_t>(to - from));
+    std::iota(all.begin(), all.end(), from);
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("queue: every write form accepts, and the items arrive in insertion order") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::string> seen;
+    tidefall::queue<event> events(one_partition(clock), [&](std::span<event> batch) {
+        for (auto const& one : batch) seen.push_back(std::to_string(one.id) + one.what);
+    });
+    event const constant{3, "c"};
+    event variable{4, "d"};
+    CHECK(events.push(event{1, "a"}) == write_status::accepted);
+    CHECK(events.push({2, "b"}) == write_status::accepted);
+    CHECK(events.push(constant) == write_status::accepted);
+    CHECK(events.push(variable) == write_status::accepted);
+    CHECK(variable.what == "d");
+    CHECK(events.push(std::move(variable)) == write_status::accepted);
+    CHECK(events.emplace(5, "e") == write_status::accepted);
+    CHECK(events.emplace(tidefall::partition_key{std::string("user")}, 6, "f") == write_status::accepted);
+    std::vector<event> const more{{7, "g"}, {8, "h"}};
+    CHECK(events.push_range(more) == 2);
+    CHECK(events.push({9, "i"}, tidefall::partition_key{9}) == write_status::accepted);
+    CHECK(events.push_range(more, tidefall::partition_by{&event::id}) == 2);
+    CHECK(events.push_range(more, tidefall::partition_key{"text"}) == 2);
+    CHECK(events.size() == 14);
+    clock->advance(5s);
+    CHECK(events.size() == 0);
+    CHECK(seen == std::vector<std::string>{"1a", "2b", "3c", "4d", "4d", "5e", "6f", "7g", "8h", "9i", "7g", "8h",
+                                           "7g", "8h"});
+}
+
+TEST_CASE("queue: n values make ceil(n / batch size) calls, each full but the last") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const batch = GENERATE(std::size_t{1}, 2, 7, 10, 64, 100, 127, 128, 129, 1000, 5000,
+                                std::numeric_limits<std::size_t>::max());
+    auto const count = GENERATE(1, 9, 10, 11, 128, 129, 1000, 3000);
+    recorder<int> const seen;
+    tidefall::queue<int> items(one_partition(clock, batch), seen);
+    items.push_range(numbers(0, count));
+    clock->advance(5s);
+    auto const n = static_cast<std::size_t>(count);
+    std::vector<std::size_t> expected(n / batch, batch);
+    if (n % batch != 0) expected.push_back(n % batch);
+    CHECK(seen.sizes() == expected);
+    CHECK(seen.values() == numbers(0, count));
+}
+
+TEST_CASE("queue: order holds across ticks, through a flush and through the final drain") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    int next = 0;
+    {
+        tidefall::queue<int> items(one_partition(clock, 3), seen);
+        for (int tick = 0; tick < 20; ++tick) {
+            for (int i = 0; i < tick; ++i) items.push(next++);
+            if (tick % 3 == 0) items.flush();
+            else clock->advance(5s);
+        }
+        for (int i = 0; i < 10; ++i) items.push(next++);
+    }
+    CHECK(seen.values() == numbers(0, next));
+}
+
+TEST_CASE("queue: an item whose push returned before another's began comes first, over producers") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items(one_partition(clock), seen);
+    for (int i = 0; i < 40; ++i) std::thread([&] { items.push(i); }).join();
+    items.flush();
+    CHECK(seen.values() == numbers(0, 40));
+}
+
+TEST_CASE("queue: threads are spread evenly over the partitions and each stays with its own") {
+    auto const partitions = GENERATE(std::size_t{1}, 2, 3, 7, 8, 100);
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> items({.partitions = partitions, .runtime = clock}, [](std::span<int>) {});
+    for (std::size_t i = 0; i < 2 * partitions; ++i) {
+        std::thread([&] {
+            items.push(1);
+            items.push(2);
+            items.push(3);
+        }).join();
+    }
+    for (std::size_t i = 0; i < partitions; ++i) CHECK(items.partition(i).size() == 6);
+}
+
+TEST_CASE("queue: a partition key routes by its hash, and a character array or pointer as a string") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<event> items({.partitions = 64, .runtime = clock}, [](std::span<event>) {});
+    auto const where = [&](auto const& write) {
+        write();
+        std::size_t found = 64;
+        for (std::size_t i = 0; i < 64; ++i) {
+            if (items.partition(i).size() > 0) found = i;
+        }
+        items.flush();
+        return found;
+    };
+    char const array[8] = "user-1";
+    char const* const pointer = array;
+    auto const expected = where([&] { items.push({1, ""}, tidefall::partition_key{std::string("user-1")}); });
+    CHECK(expected == where([&] { items.push({1, ""}, tidefall::partition_key{"user-1"}); }));
+    CHECK(expected == where([&] { items.push({1, ""}, tidefall::partition_key{array}); }));
+    CHECK(expected == where([&] { items.push({1, ""}, tidefall::partition_key{pointer}); }));
+    CHECK(expected == where([&] { items.push({1, ""}, tidefall::partition_key{std::string_view("user-1")}); }));
+    CHECK(expected == where([&] { items.emplace(tidefall::partition_key{"user-1"}, 1, ""); }));
+    std::vector<event> const by_name{{1, "user-1"}};
+    CHECK(expected == where([&] { items.push_range(by_name, tidefall::partition_by{&event::what}); }));
+    CHECK(expected == where([&] {
+        items.push_range(by_name, tidefall::partition_by{[](event const& e) { return e.what.c_str(); }});
+    }));
+    CHECK(expected == where([&] { items.push_range(by_name, tidefall::partition_key{"user-1"}); }));
+
+    // Consecutive integers, whose std::hash is themselves, spread too.
+    std::vector<event> ids;
+    for (int i = 0; i < 6400; ++i) ids.push_back({i, ""});
+    items.push_range(ids, tidefall::partition_by{&event::id});
+    for (std::size_t i = 0; i < 64; ++i) {
+        CHECK(items.partition(i).size() > 50);
+        CHECK(items.partition(i).size() < 200);
+    }
+}
+
+TEST_CASE("queue: a bit-field can be a key") {
+    struct flags {
+        unsigned kind : 3;
+        unsigned rest : 5;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> items({.partitions = 4, .runtime = clock}, [](std::span<int>) {});
+    flags const f{5, 1};
+    CHECK(items.push(1, tidefall::partition_key{f.kind}) == write_status::accepted);
+}
+
+TEST_CASE("queue: push_range takes any input range and returns how many were accepted") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<std::string> const seen;
+    tidefall::queue<std::string> items(one_partition(clock, 100), seen);
+
+    SECTION("containers of other types") {
+        std::list<char const*> const texts{"a", "b", "c"};
+        CHECK(items.push_range(texts) == 3);
+    }
+    SECTION("single pass") {
+        std::istringstream stream("a b c");
+        CHECK(items.push_range(std::ranges::subrange(std::istream_iterator<std::string>(stream),
+                                                     std::istream_iterator<std::string>())) == 3);
+    }
+    SECTION("not sized") {
+        std::forward_list<std::string> const list{"a", "b", "c"};
+        CHECK(items.push_range(list) == 3);
+    }
+    SECTION("an array") {
+        std::string const array[] = {"a", "b", "c"};
+        CHECK(items.push_range(array) == 3);
+    }
+    SECTION("a view does not own: it is copied from") {
+        std::vector<std::string> source{"a", "b", "c"};
+        CHECK(items.push_range(std::span(source)) == 3);
+        CHECK(source == std::vector<std::string>{"a", "b", "c"});
+    }
+    SECTION("an rvalue container is moved from") {
+        std::string const text(100, 'a');
+        std::vector<std::string> source{text};
+        char const* const storage = source[0].data();
+        char const* delivered = nullptr;
+        tidefall::queue<std::string> moved(one_partition(clock),
+                                           [&](std::span<std::string> batch) { delivered = batch[0].data(); });
+        CHECK(moved.push_range(std::move(source)) == 1);
+        moved.flush();
+        CHECK(delivered == storage);
+        items.push_range(std::list<std::string>{"a", "b", "c"});
+    }
+    items.flush();
+    CHECK(seen.values() == std::vector<std::string>{"a", "b", "c"});
+    CHECK(items.push_range(std::vector<std::string>()) == 0);
+    CHECK(items.size() == 0);
+}
+
+TEST_CASE("queue: an lvalue range is copied from, a long one in order") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<std::string> const seen;
+    tidefall::queue<std::string> items(one_partition(clock, 512), seen);
+    std::vector<std::string> source;
+    for (int i = 0; i < 5000; ++i) source.push_back("item number " + std::to_string(i));
+    auto const before = source;
+    CHECK(items.push_range(source) == 5000);
+    CHECK(source == before);
+    items.flush();
+    CHECK(seen.values() == before);
+}
+
+TEST_CASE("queue: after stop a write answers stopped and leaves its argument") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<std::string> const seen;
+    tidefall::queue<std::string> items(one_partition(clock), seen);
+    items.push("first");
+    items.stop();
+    std::string item(100, 'x');
+    CHECK(items.push(std::move(item)) == write_status::stopped);
+    CHECK(item == std::string(100, 'x'));
+    std::vector<std::string> range{item, item};
+    CHECK(items.push_range(std::move(range)) == 0);
+    CHECK(range == std::vector<std::string>{item, item});
+    std::list<std::string> list{item};
+    CHECK(items.push_range(std::move(list)) == 0);
+    CHECK(list.front() == item);
+    CHECK(items.emplace("y") == write_status::stopped);
+    CHECK(items.size() == 0);
+    auto const stats = items.stats();
+    CHECK(stats.accepted == 1);
+    CHECK(stats.refused == 4);
+    CHECK(seen.values() == std::vector<std::string>{"first"});
+}
+
+// ---- types
+
+namespace {
+
+struct move_only {
+    explicit move_only(int v) : value(std::make_unique<int>(v)) {}
+    std::unique_ptr<int> value;
+};
+
+struct alignas(256) over_aligned {
+    int value;
+};
+
+struct constant_member {
+    int const value;
+};
+
+struct large {
+    int value;
+    std::array<char, 100'000> rest{};
+};
+
+/// Throws when it is moved for the n-th time.
+struct throwing_move {
+    explicit throwing_move(int v) : value(v) { ++alive; }
+    throwing_move(throwing_move const& other) : value(other.value) { ++alive; }
+    throwing_move(throwing_move&& other) : value(other.value) {
+        if (--throw_after == 0) throw std::runtime_error("move");
+        ++alive;
+    }
+    ~throwing_move() { --alive; }
+    int value;
+    static inline int throw_after = 0;
+    static inline int alive = 0;
+};
+
+}  // namespace
+
+TEST_CASE("queue: items may be move-only, over-aligned, constant, large, bool or empty") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const batch = GENERATE(std::size_t{3}, 1000);
+
+    SECTION("move-only, not default-constructible") {
+        std::vector<int> seen;
+        tidefall::queue<move_only> items(one_partition(clock, batch), [&](std::span<move_only> b) {
+            for (auto& one : b) seen.push_back(*std::exchange(one.value, nullptr));
+        });
+        for (int i = 0; i < 500; ++i) {
+            if (i % 2 == 0) items.push(move_only(i));
+            else items.emplace(i);
+        }
+        items.flush();
+        CHECK(seen == numbers(0, 500));
+        for (int i = 0; i < 50; ++i) items.push(move_only(i));
+    }
+    SECTION("over-aligned") {
+        int misaligned = 0;
+        std::vector<int> seen;
+        tidefall::queue<over_aligned> items(one_partition(clock, batch), [&](std::span<over_aligned> b) {
+            for (auto& one : b) {
+                misaligned += reinterpret_cast<std::uintptr_t>(&one) % 256 == 0 ? 0 : 1;
+                seen.push_back(one.value);
+            }
+        });
+        for (int i = 0; i < 500; ++i) items.push({i});
+        items.flush();
+        CHECK(misaligned == 0);
+        CHECK(seen == numbers(0, 500));
+    }
+    SECTION("constant members") {
+        std::vector<int> seen;
+        tidefall::queue<constant_member> items(one_partition(clock, batch), [&](std::span<constant_member const> b) {
+            for (auto& one : b) seen.push_back(one.value);
+        });
+        for (int i = 0; i < 500; ++i) items.push({i});
+        items.flush();
+        CHECK(seen == numbers(0, 500));
+    }
+    SECTION("larger than a segment") {
+        std::vector<int> seen;
+        tidefall::queue<large> items(one_partition(clock, batch), [&](std::span<large> b) {
+            for (auto& one : b) seen.push_back(one.value);
+        });
+        for (int i = 0; i < 20; ++i) items.push({.value = i});
+        items.flush();
+        CHECK(seen == numbers(0, 20));
+    }
+    SECTION("bool") {
+        recorder<char> const seen;
+        int count = 0;
+        tidefall::queue<bool> items(one_partition(clock, batch), [&](std::span<bool> b) {
+            for (bool const one : b) count += one ? 1 : 0;
+        });
+        for (int i = 0; i < 2000; ++i) items.push(i % 4 == 0);
+        items.flush();
+        CHECK(count == 500);
+    }
+}
+
+TEST_CASE("queue: a move that throws at the n-th call loses no value") {
+    auto const clock = tidefall::make_manual_runtime();
+    int thrown = 0;
+    for (int n = 1; n < 200; ++n) {
+        std::size_t delivered = 0;
+        std::size_t returned = 0;
+        throwing_move::throw_after = n;
+        {
+            tidefall::queue<throwing_move> items(
+                one_partition(clock, 7), [&](std::span<throwing_move> batch) { delivered += batch.size(); },
+                [&](std::span<throwing_move> rest, tidefall::failure const&) { returned += rest.size(); });
+            std::size_t accepted = 0;
+            try {
+                throwing_move const constant(1);
+                for (int i = 0; i < 130; ++i) {
+                    items.push(constant);
+                    ++accepted;
+                    items.push(throwing_move(i));
+                    ++accepted;
+                    items.emplace(i);
+                    ++accepted;
+                }
+            } catch (std::runtime_error const&) {
+                ++thrown;
+            }
+            CHECK(items.size() == accepted);
+            items.flush();
+            auto const stats = items.stats();
+            CHECK(stats.accepted == accepted);
+            CHECK(stats.processed == delivered);
+            CHECK(stats.failed == returned);
+            CHECK(delivered + returned == accepted);
+        }
+        CHECK(throwing_move::alive == 0);
+    }
+    CHECK(thrown > 0);
+}
+
+TEST_CASE("queue: a value is moved at most twice before the processor sees it") {
+    struct counted {
+        counted() = default;
+        counted(counted const& other) : copies(other.copies + 1), moves(other.moves) {}
+        counted(counted&& other) noexcept : copies(other.copies), moves(other.moves + 1) {}
+        int copies = 0;
+        int moves = 0;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    auto const batch = GENERATE(std::size_t{1}, 10, 100, std::numeric_limits<std::size_t>::max());
+    int most_moves = 0;
+    int most_copies = 0;
+    tidefall::queue<counted> items(one_partition(clock, batch), [&](std::span<counted> b) {
+        for (auto const& one : b) {
+            most_moves = std::max(most_moves, one.moves);
+            most_copies = std::max(most_copies, one.copies);
+        }
+    });
+    SECTION("moved in") {
+        for (int i = 0; i < 1000; ++i) items.push(counted());
+        for (int i = 0; i < 1000; ++i) items.emplace();
+        items.push_range(std::vector<counted>(1000));
+        items.flush();
+        CHECK(most_copies == 0);
+        CHECK(most_moves <= 2);
+    }
+    SECTION("copied in: one copy") {
+        counted const source;
+        std::vector<counted> const range(100);
+        for (int i = 0; i < 1000; ++i) items.push(source);
+        items.push_range(range);
+        items.flush();
+        CHECK(most_copies == 1);
+        CHECK(most_moves <= 2);
+    }
+}
+
+TEST_CASE("queue: a copy that throws leaves the queue as it was; a bulk write keeps what came before") {
+    struct copied {
+        explicit copied(int v) : value(v) {}
+        copied(copied const& other) : value(other.value) {
+            if (value == 13) throw std::runtime_error("unlucky");
+        }
+        copied(copied&& other) noexcept : value(other.value) {}
+        int value;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    int processed = 0;
+    tidefall::queue<copied> items(one_partition(clock),
+                                  [&](std::span<copied> b) { processed += static_cast<int>(b.size()); });
+    copied const unlucky(13);
+    CHECK_THROWS_AS(items.push(unlucky), std::runtime_error);
+    CHECK(items.size() == 0);
+    std::vector<copied> range;
+    for (int i = 0; i < 20; ++i) range.emplace_back(i);
+    CHECK_THROWS_AS(items.push_range(range), std::runtime_error);
+    CHECK(items.stats().accepted == 13);
+    clock->advance(5s);  // the tick was set although the write threw
+    CHECK(processed == 13);
+}
+
+// ---- table mode
+
+TEST_CASE("queue: table mode hands over the whole table, which outlives the queue") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<tidefall::queue_table<std::string>> kept;
+    {
+        tidefall::queue<std::string> items(one_partition(clock, 2), [&](tidefall::queue_table<std::string> whole) {
+            kept.push_back(std::move(whole));
+        });
+        for (int i = 0; i < 1000; ++i) items.push(std::to_string(i));
+        clock->advance(5s);
+        items.push("late");
+        CHECK(items.stats().processed == 1000);
+    }
+    REQUIRE(kept.size() == 2);
+    CHECK(kept[0].size() == 1000);
+    CHECK_FALSE(kept[0].empty());
+    int next = 0;
+    for (auto& text : kept[0]) CHECK(text == std::to_string(next++));
+    auto const& constant = kept[1];
+    CHECK(std::vector<std::string>(constant.begin(), constant.end()) == std::vector<std::string>{"late"});
+    CHECK(tidefall::queue_table<int>().begin() == tidefall::queue_table<int>().end());
+}
+
+TEST_CASE("queue: a throw in table mode takes the table along") {
+    auto const clock = tidefall::make_manual_runtime();
+    returns<int> const back;
+    tidefall::queue<int> items(
+        one_partition(clock), [](tidefall::queue_table<int>) { throw std::runtime_error("no"); }, back);
+    items.push_range(numbers(0, 30));
+    items.flush();
+    CHECK(items.stats().failed == 30);
+    CHECK(back.all().empty());
+}
+
+// ---- sorted
+
+TEST_CASE("queue: sorted_by sorts stably, each drain for itself") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const batch = GENERATE(std::size_t{1}, 10, 100'000);
+    std::vector<event> seen;
+    tidefall::queue<event, tidefall::sorted_by<&event::id>> items(
+        one_partition(clock, batch), [&](std::span<event> b) { seen.insert(seen.end(), b.begin(), b.end()); });
+    std::mt19937 random(1);
+    for (int drain = 0; drain < 2; ++drain) {
+        seen.clear();
+        for (int i = 0; i < 2000; ++i) items.push({static_cast<int>(random() % 50), std::to_string(i)});
+        clock->advance(5s);
+        REQUIRE(seen.size() == 2000);
+        CHECK(std::is_sorted(seen.begin(), seen.end(), [](event const& a, event const& b) {
+            return std::pair(a.id, std::stoi(a.what)) < std::pair(b.id, std::stoi(b.what));
+        }));
+    }
+}
+
+TEST_CASE("queue: sorted_by_key sorts by the key of the write") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<std::string> const seen;
+    tidefall::queue<std::string, tidefall::sorted_by_key<int, std::greater<>>> items(one_partition(clock), seen);
+    items.push("two", tidefall::sort_key{2});
+    items.push(std::string("three"), tidefall::partition_key{1}, tidefall::sort_key{3});
+    items.emplace(tidefall::sort_key{1}, tidefall::partition_key{1}, "one");
+    std::vector<std::string> const more{"4444", "55555"};
+    CHECK(items.push_range(more, tidefall::sort_key_by{&std::string::size}) == 2);
+    CHECK(items.push_range(more, tidefall::sort_key{0}) == 2);
+    items.flush();
+    CHECK(seen.values() == std::vector<std::string>{"55555", "4444", "three", "two", "one", "4444", "55555"});
+}
+
+TEST_CASE("queue: a text can be the sort key") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int, tidefall::sorted_by_key<std::string>> items(one_partition(clock), seen);
+    items.push(2, tidefall::sort_key{"b"});
+    items.push(1, tidefall::sort_key{std::string("a")});
+    items.flush();
+    CHECK(seen.values() == std::vector<int>{1, 2});
+}
+
+TEST_CASE("queue: sorted, in table mode") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> seen;
+    tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(
+        one_partition(clock), [&](tidefall::queue_table<int> whole) { seen.assign(whole.begin(), whole.end()); });
+    items.push_range(std::vector<int>{3, 1, 2});
+    items.flush();
+    CHECK(seen == std::vector<int>{1, 2, 3});
+}
+
+namespace {
+struct coin {
+    static inline std::mt19937 random{7};
+    bool operator()(double, double) const { return random() % 2 == 0; }
+};
+struct fails_at_the_nth {
+    static inline int calls_left = 0;
+    bool operator()(int a, int b) const {
+        if (--calls_left == 0) throw std::runtime_error("compare");
+        return a < b;
+    }
+};
+}  // namespace
+
+TEST_CASE("queue: a comparator that contradicts itself gives some order") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const run = [&](auto order) {
+        std::vector<double> seen;
+        tidefall::queue<double, decltype(order)> items(
+            one_partition(clock), [&](std::span<double> b) { seen.insert(seen.end(), b.begin(), b.end()); });
+        for (int i = 0; i < 1000; ++i) items.push(i % 3 == 0 ? std::nan("") : 1000.0 - i);
+        items.flush();
+        CHECK(seen.size() == 1000);
+        CHECK(std::count_if(seen.begin(), seen.end(), [](double d) { return std::isnan(d); }) == 334);
+    };
+    run(tidefall::sorted_by<std::identity{}>());
+    run(tidefall::sorted_by<std::identity{}, coin>());
+}
+
+TEST_CASE("queue: a comparator that throws fails the table and loses no value") {
+    auto const clock = tidefall::make_manual_runtime();
+    bool failed = false;
+    bool succeeded = false;
+    for (int n = 1; !succeeded; n += 7) {
+        recorder<int> const seen;
+        returns<int> const back;
+        fails_at_the_nth::calls_left = n;
+        auto const log = std::make_shared<tests::event_log>();
+        tidefall::options how = one_partition(clock);
+        how.telemetry = log;
+        tidefall::queue<int, tidefall::sorted_by<std::identity{}, fails_at_the_nth>> items(how, seen, back);
+        items.push_range(numbers(0, 100));
+        items.flush();
+        auto const stats = items.stats();
+        CHECK(stats.processed + stats.failed == 100);
+        succeeded = stats.processed == 100;
+        if (succeeded) {
+            CHECK(seen.values() == numbers(0, 100));
+        } else {
+            failed = true;
+            CHECK(back.values() == numbers(0, 100));
+            CHECK(seen.batches().empty());
+            auto const lines = log->lines();
+            CHECK(std::count(lines.begin(), lines.end(), "processing_exception 0 100 compare") == 1);
+            CHECK(std::count(lines.begin(), lines.end(), "processing_failed 0 100 exception") == 1);
+        }
+    }
+    CHECK(failed);
+}
+
+TEST_CASE("queue: sorted, a move that throws while values are gathered loses no value") {
+    auto const clock = tidefall::make_manual_runtime();
+    for (int n = 101; n < 330; n += 3) {
+        std::size_t delivered = 0;
+        std::size_t returned = 0;
+        {
+            throwing_move::throw_after = n;
+            auto const processor = [&](std::span<throwing_move> batch) { delivered += batch.size(); };
+            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
+                returned += rest.size();
+            };
+            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value, std::greater<>>> items(
+                one_partition(clock, 7), processor, undelivered);
+            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
+            items.flush();
+            CHECK(items.stats().processed == delivered);
+            CHECK(items.stats().failed == returned);
+            CHECK(delivered + returned == 100);
+        }
+        {
+            delivered = 0;
+            returned = 0;
+            throwing_move::throw_after = n;
+            auto const processor = [&](tidefall::queue_table<throwing_move> whole) { delivered += whole.size(); };
+            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
+                returned += rest.size();
+            };
+            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value>> items(
+                one_partition(clock), processor, undelivered);
+            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
+            items.flush();
+            CHECK(delivered + returned == 100);
+        }
+        CHECK(throwing_move::alive == 0);
+    }
+}
+
+// ---- writers and the processor
+
+TEST_CASE("queue: a million pushes complete while the processor is held") {
+    tests::latch entered;
+    tests::latch release;
+    std::size_t processed = 0;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = 1ms, .processing_batch_size = 512}, [&](std::span<int> batch) {
+            entered.open();
+            release.wait();
+            processed += batch.size();
+        });
+    items.push(0);
+    entered.wait();
+    for (int i = 1; i < 1'000'000; ++i) items.push(i);
+    CHECK(items.size() == 999'999);
+    CHECK(items.stats().in_flight == 1);
+    release.open();
+    CHECK(items.stop().complete);
+    CHECK(processed == 1'000'000);
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+#include "../support/catch.hpp"
+#include "../support/recorder.hpp"
+
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+using namespace std::chrono_literals;
+using lines = std::vector<std::string>;
+using tests::event_log;
+using tests::recorder;
+
+namespace {
+
+std::vector<int> ones(std::size_t count) { return std::vector<int>(count, 1); }
+
+}  // namespace
+
+TEST_CASE("telemetry: one start and one stop a drain, with its trigger") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    {
+        tidefall::queue<int> items(
+            {.partitions = 1, .drain_threshold = 5, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+        clock->advance(1h);
+        items.flush();  // nothing to do: no event
+        items.push_range(ones(3));
+        clock->advance(5s);
+        items.push_range(ones(7));
+        clock->advance(0s);
+        items.push_range(ones(2));
+        items.flush();
+        items.push_range(ones(1));
+    }
+    CHECK(log->lines() == lines{"partition_start 0",
+                                "processing_start 0 3 interval", "processing_stop 0 3",
+                                "processing_start 0 7 threshold", "processing_stop 0 7",
+                                "processing_start 0 2 flush", "processing_stop 0 2",
+                                "processing_start 0 1 stop", "processing_stop 0 1",
+                                "partition_stop 0 stopped"});
+}
+
+TEST_CASE("telemetry: every partition starts and stops") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    tidefall::queue<int> items({.partitions = 3, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    items.stop();
+    items.stop();
+    CHECK(log->lines() == lines{"partition_start 0", "partition_start 1", "partition_start 2",
+                                "partition_stop 0 stopped", "partition_stop 1 stopped", "partition_stop 2 stopped"});
+}
+
+TEST_CASE("telemetry: an exception emits processing_exception and then processing_failed, for its batch alone") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    int calls = 0;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock}, [&](std::span<int>) {
+            if (++calls == 2) throw std::runtime_error("second");
+            if (calls == 3) throw 42;  // NOLINT
+        });
+    log->clear();
+    items.push_range(ones(35));
+    clock->advance(5s);
+    CHECK(log->lines() == lines{"processing_start 0 35 interval",
+                                "processing_exception 0 10 second", "processing_failed 0 10 exception",
+                                "processing_exception 0 10 not a std::exception", "processing_failed 0 10 exception",
+                                "processing_stop 0 35"});
+}
+
+TEST_CASE("telemetry: what events carry") {
+    struct checks : tidefall::telemetry_hook {
+        std::shared_ptr<tidefall::manual_runtime> clock;
+        std::chrono::steady_clock::time_point started{};
+        int events = 0;
+
+        void on_partition_start(tidefall::partition_start const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(std::chrono::abs(std::chrono::system_clock::now() - e.system_time) < 1h);
+        }
+        void on_processing_start(tidefall::processing_start const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(e.monotonic_time == clock->now());
+            CHECK(std::chrono::abs(std::chrono::system_clock::now() - e.system_time) < 1h);
+            started = e.monotonic_time;
+        }
+        void on_processing_exception(tidefall::processing_exception const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(e.duration == 3s);
+            CHECK(e.monotonic_time == started + 3s);
+            CHECK(e.message == "late");
+            CHECK_THROWS_AS(std::rethrow_exception(e.error), std::runtime_error);
+        }
+        void on_processing_failed(tidefall::processing_failed const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(std::chrono::abs(std::chrono::system_clock::now() - e.system_time) < 1h);
+        }
+        void on_processing_stop(tidefall::processing_stop const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(e.duration == 3s);
+            CHECK(e.monotonic_time == started + 3s);
+        }
+        void on_partition_stop(tidefall::partition_stop const& e) override {
+            ++events;
+            CHECK(e.buffer == "orders");
+            CHECK(e.duration == 8s);
+        }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    auto const hook = std::make_shared<checks>();
+    hook->clock = clock;
+    clock->advance(100s);
+    tidefall::queue<int> items({.name = "orders", .partitions = 1, .telemetry = hook, .runtime = clock},
+                               [&](std::span<int>) {
+                                   clock->advance(3s);
+                                   throw std::runtime_error("late");
+                               });
+    items.push(1);
+    clock->advance(5s);
+    items.stop();
+    CHECK(hook->events == 6);
+}
+
+TEST_CASE("telemetry: combine calls each hook, in order, also after one that throws") {
+    struct failing : tidefall::telemetry_hook {
+        void on_processing_start(tidefall::processing_start const&) override { throw std::runtime_error("hook"); }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    auto const first = std::make_shared<event_log>();
+    auto const last = std::make_shared<event_log>();
+    std::shared_ptr<event_log> const none;
+    {
+        tidefall::queue<int> items({.partitions = 1,
+                                    .telemetry = tidefall::combine(first, none, std::make_shared<failing>(), last),
+                                    .runtime = clock},
+                                   [](std::span<int>) { throw 1; });  // NOLINT
+        items.push(1);
+        items.flush();
+        CHECK(items.stats().hook_failures == 1);
+    }
+    CHECK(first->lines().size() == 6);
+    CHECK(first->lines() == last->lines());
+    // Every event passes through.
+    auto const drops = std::make_shared<event_log>();
+    tidefall::combine(drops)->on_items_dropped({.partition = 7, .size = 2});
+    CHECK(drops->lines() == lines{"items_dropped 7 2 stopped"});
+}
+
+TEST_CASE("telemetry: what hooks and undelivered throw is swallowed and counted") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    log->then = [](std::string const&) { throw 1; };  // NOLINT
+    recorder<int> const seen;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 1, .telemetry = log, .runtime = clock},
+        [&](std::span<int> batch) {
+            seen(batch);
+            if (seen.batches().size() == 1) throw 2;  // NOLINT
+        },
+        [](std::span<int>, tidefall::failure const&) { throw 3; });  // NOLINT
+    items.push_range(ones(2));
+    items.stop();
+    CHECK(seen.values().size() == 2);
+    // partition_start, processing_start, _exception, _failed, undelivered, processing_stop, partition_stop
+    CHECK(items.stats().hook_failures == 7);
+}
+
+TEST_CASE("telemetry: a hook may write to its buffer on every event") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    tidefall::queue<int>* target = nullptr;
+    int pushes = 0;
+    log->then = [&](std::string const&) {
+        if (target != nullptr && pushes < 1000) {
+            ++pushes;
+            CHECK(target->push(1) == tidefall::write_status::accepted);
+        }
+    };
+    tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    target = &items;
+    items.push(1);
+    for (int tick = 0; tick < 1000; ++tick) clock->advance(5s);
+    target = nullptr;
+    items.stop();
+    CHECK(items.stats().processed == 1001);
+}
