@@ -343,6 +343,7 @@ private:
 
     /// Processes the drained table. Between calls it looks at `until`: from then on the rest waits for another run.
     void run(time_point until) noexcept override {
+        detail::inside_callback const inside(core_.get());
         bool resumed = false;
         {
             detail::lock_guard const lock(mutex_);
