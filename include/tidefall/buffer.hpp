@@ -107,40 +107,35 @@ public:
     /// worker drains what is left. A call that hangs may outlive it: what a processor captures must outlive its calls.
     ~buffer() {
         if (detail::inside_callback::of(core_.get())) {
-            for (auto const& one : partitions_) one->close(deadline(shutdown_timeout()));
+            for (auto const& one : *partitions_) one->close(deadline(shutdown_timeout()));
             return;
         }
         stop_by(deadline(shutdown_timeout()));
         bool given_up = false;
-        for (auto const& one : partitions_) given_up = given_up || one->given_up();
+        for (auto const& one : *partitions_) given_up = given_up || one->given_up();
         if (!given_up) core_->release_callables();
     }
 
     [[nodiscard]] std::string const& name() const noexcept { return core_->name; }
 
     /// The number of partitions.
-    [[nodiscard]] std::size_t partitions() const noexcept { return partitions_.size(); }
+    [[nodiscard]] std::size_t partitions() const noexcept { return partitions_->size(); }
 
     /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`.
-    [[nodiscard]] tidefall::partition<Table>& partition(std::size_t index) { return *partitions_.at(index); }
+    [[nodiscard]] tidefall::partition<Table>& partition(std::size_t index) { return *partitions_->at(index); }
     [[nodiscard]] tidefall::partition<Table> const& partition(std::size_t index) const {
-        return *partitions_.at(index);
+        return *partitions_->at(index);
     }
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t total = 0;
-        for (auto const& one : partitions_) total += one->size();
+        for (auto const& one : *partitions_) total += one->size();
         return total;
     }
 
     /// The counters. Takes locks for a moment, never for as long as a call.
-    [[nodiscard]] buffer_stats stats() const noexcept {
-        buffer_stats result;
-        for (auto const& one : partitions_) one->count_in(result);
-        result.hook_failures = core_->hook_failures();
-        return result;
-    }
+    [[nodiscard]] buffer_stats stats() const noexcept { return stats_of(*core_, *partitions_); }
 
     /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
     /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
@@ -150,7 +145,7 @@ public:
             // Relaxed: one value that stands for itself.
             shutdown_timeout_.store(update.shutdown_timeout->count(), std::memory_order_relaxed);
         }
-        for (auto const& one : partitions_) one->apply(update);
+        for (auto const& one : *partitions_) one->apply(update);
     }
 
     /// Drains now and blocks until everything whose write returned before the call has an outcome, at most for
@@ -160,16 +155,20 @@ public:
     drain_report flush() { return flush(shutdown_timeout()); }
     drain_report flush(std::chrono::nanoseconds within) {
         require_outside("flush");
+        // A processor that runs on this thread may destroy the buffer.
+        auto const shared = core_;
+        auto const all = partitions_;
         auto const by = deadline(within);
-        std::vector<std::uint64_t> targets(partitions_.size());
-        auto const before = stats();
-        for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = partitions_[i]->flush();
+        std::vector<std::uint64_t> targets(all->size());
+        auto const before = stats_of(*shared, *all);
+        for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = (*all)[i]->flush();
         bool complete = true;
         for (std::size_t i = 0; i < targets.size(); ++i) {
-            auto const settled = [&] { return partitions_[i]->settled(targets[i]); };
-            complete = core_->wait_until(settled, [&] { return by; }) && complete;
+            auto const& one = *(*all)[i];
+            bool const settled = shared->wait_until([&] { return one.settled(targets[i]); }, [&] { return by; });
+            complete = complete && settled && one.complete(targets[i]);
         }
-        auto const after = stats();
+        auto const after = stats_of(*shared, *all);
         return {.processed = after.processed - before.processed,
                 .failed = after.failed - before.failed,
                 .dropped = after.dropped - before.dropped,
@@ -259,7 +258,7 @@ private:
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
         stripe.lock.unlock();
-        auto& partition = *partitions_[from.stripe >> stripe_bits_];
+        auto& partition = *(*partitions_)[from.stripe >> stripe_bits_];
         if (first) partition.set_tick();
         if (crossed) partition.start_drain(drain_trigger::threshold);
     }
@@ -292,12 +291,14 @@ private:
         stripe_mask_ = stripes - 1;
         reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
         count_ = how.partitions;
-        partitions_.reserve(how.partitions);
+        partition_list all;
+        all.reserve(how.partitions);
         for (std::size_t index = 0; index < how.partitions; ++index) {
-            partitions_.push_back(std::shared_ptr<tidefall::partition<Table>>(new tidefall::partition<Table>(
-                core_, index, std::span(stripes_ + index * stripes, stripes), how)));
+            all.emplace_back(new tidefall::partition<Table>(core_, index,
+                                                            std::span(stripes_ + index * stripes, stripes), how));
         }
-        for (auto const& one : partitions_) one->start();
+        partitions_ = std::make_shared<partition_list const>(std::move(all));
+        for (auto const& one : *partitions_) one->start();
     }
 
     [[nodiscard]] std::chrono::nanoseconds shutdown_timeout() const noexcept {
@@ -316,16 +317,31 @@ private:
         }
     }
 
+    using partition_list = std::vector<std::shared_ptr<tidefall::partition<Table>>>;
+
+    static buffer_stats stats_of(core const& shared, partition_list const& all) noexcept {
+        buffer_stats result;
+        for (auto const& one : all) one->count_in(result);
+        result.hook_failures = shared.hook_failures();
+        return result;
+    }
+
     drain_report stop_by(detail::time_point by) noexcept {
-        for (auto const& one : partitions_) one->close(by);
-        for (auto const& one : partitions_) {
+        // A processor that runs on this thread may destroy the buffer.
+        auto const shared = core_;
+        auto const all = partitions_;
+        for (auto const& one : *all) one->close(by);
+        for (auto const& one : *all) {
             auto const stopped = [&] { return one->stopped(); };
-            auto const stop_at = [&] { return one->stop_at(); };
-            if (!core_->wait_until(stopped, stop_at)) one->give_up();
+            if (shared->wait_until(stopped, [&] { return one->stop_at(); })) continue;
+            one->give_up();
+            // A worker that was sorting or handing back ends that; it should not take long.
+            auto const bound = detail::later(shared->schedule->now(), detail::recheck_interval);
+            shared->wait_until(stopped, [&] { return bound; });
         }
-        return core_->settle_report([&] {
+        return shared->settle_report([&] {
             drain_report report;
-            for (auto const& one : partitions_) one->count_in(report);
+            for (auto const& one : *all) one->count_in(report);
             return report;
         });
     }
@@ -343,7 +359,7 @@ private:
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
-    std::vector<std::shared_ptr<tidefall::partition<Table>>> partitions_;
+    std::shared_ptr<partition_list const> partitions_;
     std::shared_ptr<runtime> runtime_;
 };
 

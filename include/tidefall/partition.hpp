@@ -159,7 +159,8 @@ private:
     }
 
     void start() noexcept {
-        if (core_->observed()) started_ = now();
+        if (!core_->observed()) return;
+        started_ = now();
         core_->emit(&telemetry_hook::on_partition_start,
                     {.buffer = core_->name, .partition = index_, .system_time = detail::wall_clock::now()});
     }
@@ -168,7 +169,7 @@ private:
         {
             detail::lock_guard const lock(mutex_);
             if (update.processing_batch_size) batch_size_ = *update.processing_batch_size;
-            if (update.processing_timeout) timeout_ = *update.processing_timeout;
+            if (update.processing_timeout) change_timeout(*update.processing_timeout);
             if (update.processing_interval) change_interval(*update.processing_interval);
         }
         if (!update.drain_threshold) return;
@@ -202,6 +203,12 @@ private:
         return ended_ >= target || stop_announced_;
     }
 
+    /// Of a partition that settled: true if everything has an outcome, and nothing hangs in a call.
+    [[nodiscard]] bool complete(std::uint64_t target) const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return ended_ >= target || counts_.in_flight() == 0;
+    }
+
     /// Accepts no write from now on and starts the last drain, to be done by `stop_at`. May be called again, to
     /// bring that forward.
     void close(time_point stop_at) noexcept {
@@ -221,7 +228,7 @@ private:
             }
             if (phase_ == phase::calling) watch();
         }
-        announce_stop();
+        if (claim_stop()) emit_stop();
         core_->changed();
     }
 
@@ -241,28 +248,33 @@ private:
         return stop_at_;
     }
 
-    /// The deadline passed: drops all that waits. A call that is running keeps its values.
+    /// The deadline passed: drops all that waits. A call that is running keeps its values. What is being prepared is
+    /// counted here and handed back by its worker, which also announces the stop.
     void give_up() noexcept {
         bool rest_is_ours = false;
         bool was_paused = false;
+        bool announces = false;
         std::size_t lost = 0;
         {
             detail::lock_guard const lock(mutex_);
             if (given_up_ || idle_and_closed()) return;
+            lost = lose_waiting() + lose_rest();
             if (phase_ == phase::queued) {
                 was_paused = resumed_;
                 schedule().jobs.remove(*this);
                 phase_ = phase::idle;
                 ++ended_;
-                rest_is_ours = true;
-            } else {
-                // A table that is in a call whole has no rest; one that is being prepared is the worker's to drop.
-                rest_is_ours = phase_ == phase::calling && remaining_ > 0;
             }
-            lost = lose_waiting() + (rest_is_ours ? lose_rest() : 0);
+            if (phase_ != phase::preparing) {
+                // A table that is in a call whole has no rest.
+                rest_is_ours = remaining_ > 0;
+                announces = stop_announcing_ = true;
+            }
         }
         drop(lost, rest_is_ours, {});
         if (was_paused) emit_processing_stop();
+        if (announces) emit_stop();
+        core_->changed();
     }
 
     void count_in(buffer_stats& stats) const noexcept {
@@ -328,13 +340,7 @@ private:
             size = in_call_;
             watch();
         }
-        if (timed_out) {
-            core_->emit(&telemetry_hook::on_processing_failed, {.buffer = core_->name,
-                                                                .partition = index_,
-                                                                .system_time = detail::wall_clock::now(),
-                                                                .reason = failure_reason::timeout,
-                                                                .size = size});
-        }
+        if (timed_out) emit_failed(failure_reason::timeout, size);
         if (stop) {
             detail::inside_callback const inside(core_.get());
             signal.stop();
@@ -342,23 +348,23 @@ private:
     }
 
     /// Processes the drained table. Between calls it looks at `until`: from then on the rest waits for another run.
-    void run(time_point until) noexcept override {
+    bool run(time_point until) noexcept override {
         detail::inside_callback const inside(core_.get());
         bool resumed = false;
         {
             detail::lock_guard const lock(mutex_);
-            if (phase_ != phase::queued) return;  // taken back
+            if (phase_ != phase::queued) return false;  // taken back
             phase_ = phase::preparing;
             resumed = std::exchange(resumed_, true);
         }
-        if (!resumed && !start_processing()) return;
+        if (!resumed && !start_processing()) return false;
         auto const result = core_->process().takes_table() ? process_table() : process_batches(until);
         if (result == progress::paused) {
             detail::lock_guard const lock(mutex_);
             if (!given_up_) {
                 phase_ = phase::queued;
-                schedule().jobs.post(*this);
-                return;
+                unwatch();
+                return true;
             }
         }
         if (result == progress::paused) drop_rest({});
@@ -367,11 +373,14 @@ private:
         }
         emit_processing_stop();
         end();
+        return false;
     }
 
     time_point patience() noexcept override {
         detail::lock_guard const lock(mutex_);
-        return given_up_ ? time_point::min() : closed_ ? stop_at_ : detail::never;
+        if (!closed_) return detail::never;
+        if (given_up_ && phase_ == phase::calling) return time_point::min();
+        return detail::later(stop_at_, grace);  // for hooks and `undelivered`
     }
 
     // ---- with the mutex held
@@ -390,6 +399,7 @@ private:
             trigger_ = trigger;
             phase_ = phase::queued;
             resumed_ = false;
+            prepared_ = false;
             if (!closed_) trim_at_ = detail::later(now(), detail::times(interval_, intervals_until_trim));
             schedule().jobs.post(*this);
         }
@@ -421,6 +431,13 @@ private:
         set_alarm();
     }
 
+    void change_timeout(nanoseconds timeout) noexcept {
+        timeout_ = timeout;
+        if (phase_ != phase::calling || timed_out_) return;
+        call_deadline_ = detail::later(call_since_, timeout);
+        watch();
+    }
+
     /// Gives back what an idle partition keeps, ten intervals after its last swap.
     void trim(time_point now) noexcept {
         trim_at_ = detail::never;
@@ -443,6 +460,12 @@ private:
         schedule().timeouts.set(*this, at);
     }
 
+    void unwatch() noexcept {
+        if (watched_until_ == detail::never) return;
+        watched_until_ = detail::never;
+        schedule().timeouts.unset(*this);
+    }
+
     [[nodiscard]] bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
     [[nodiscard]] bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
 
@@ -454,8 +477,8 @@ private:
         return lose(waiting);
     }
 
-    /// The same for what the drained tables still hold.
-    std::size_t lose_rest() noexcept { return lose(std::exchange(remaining_, 0)); }
+    /// The same for what the drained tables still hold, once. remaining_ is left to who runs the drain.
+    std::size_t lose_rest() noexcept { return std::exchange(rest_lost_, true) ? 0 : lose(remaining_); }
 
     std::size_t lose(std::size_t size) noexcept {
         counts_.dropped += size;
@@ -476,7 +499,7 @@ private:
         {
             detail::lock_guard const lock(mutex_);
             trigger = trigger_;
-            late = closed_ && past_stop(now());
+            late = given_up_ || past_stop(now());
             if (late) lost = (given_up_ ? 0 : lose_waiting()) + lose_rest();
         }
         if (late) {
@@ -500,7 +523,8 @@ private:
     /// Hands batch after batch to the processor.
     progress process_batches(time_point until) noexcept {
         std::exception_ptr error;
-        if (remaining_ == swapped_) error = detail::thrown_by([&] { prepare(drained_); });
+        if (!prepared_) error = detail::thrown_by([&] { prepare(drained_); });
+        prepared_ = true;
         while (!error && remaining_ > 0) {
             if (until != detail::never && detail::has_passed(until, now())) return progress::paused;
             std::span<value_type> batch;
@@ -509,13 +533,12 @@ private:
                 batch = next_batch(batch_size());
             });
             if (error) break;
-            time_point since;
-            if (!begin_call(batch.size(), since)) {
+            if (!begin_call(batch.size())) {
                 drop_rest(batch);
                 return progress::ended;
             }
             auto const thrown = detail::thrown_by([&] { core_->process().process(batch, signal_); });
-            bool const rest_is_ours = end_call(since, thrown, batch);
+            bool const rest_is_ours = end_call(thrown, batch);
             destroy(batch);
             if (!rest_is_ours) return progress::taken_over;
         }
@@ -536,8 +559,7 @@ private:
             fail_rest(error);
             return progress::ended;
         }
-        time_point since;
-        if (!begin_call(remaining_, since)) {
+        if (!begin_call(remaining_)) {
             drop_rest({});
             return progress::ended;
         }
@@ -553,7 +575,7 @@ private:
                 core_->process().process(std::move(whole), signal_);
             }
         });
-        end_call(since, thrown, {});
+        end_call(thrown, {});
         if (!delivered) hand_back_rest(failure_reason::exception, thrown);
         return progress::ended;
     }
@@ -614,24 +636,24 @@ private:
     static void destroy(std::span<value_type> values) noexcept { std::destroy(values.begin(), values.end()); }
 
     /// False if the stop deadline passed meanwhile: then the call is not to be made.
-    bool begin_call(std::size_t size, time_point& since) noexcept {
+    bool begin_call(std::size_t size) noexcept {
         detail::lock_guard const lock(mutex_);
-        bool const timed = timeout_ != nanoseconds::max() || closed_ || core_->observed();
-        since = timed ? now() : time_point();
-        if (given_up_ || past_stop(since)) return false;
+        call_since_ = now();
+        if (given_up_ || past_stop(call_since_)) return false;
         phase_ = phase::calling;
         in_call_ = size;
         remaining_ -= size;
         timed_out_ = false;
-        call_deadline_ = detail::later(since, timeout_);
+        call_deadline_ = detail::later(call_since_, timeout_);
         watch();
         return true;
     }
 
     /// Settles the batch of a call. False if the rest was taken meanwhile.
-    bool end_call(time_point since, std::exception_ptr const& thrown, std::span<value_type> batch) noexcept {
-        auto reason = failure_reason::exception;
-        bool failed = false;
+    bool end_call(std::exception_ptr const& thrown, std::span<value_type> batch) noexcept {
+        auto const done = now();
+        bool unnoticed = false;
+        bool timed_out = false;
         bool rest_is_ours = false;
         std::size_t size = 0;
         {
@@ -639,29 +661,38 @@ private:
             rest_is_ours = !given_up_;
             phase_ = phase::preparing;
             size = std::exchange(in_call_, 0);
-            if (timed_out_) reason = failure_reason::timeout;
-            failed = timed_out_ || thrown;
-            (failed ? counts_.failed : counts_.processed) += size;
+            // The watchdog may be late, or held up in a hook: a call is judged by its own time.
+            unnoticed = !timed_out_ && detail::has_passed(call_deadline_, done);
+            timed_out = timed_out_ || unnoticed;
+            (timed_out || thrown ? counts_.failed : counts_.processed) += size;
         }
-        if (!failed) return rest_is_ours;
-        if (reason == failure_reason::exception) emit_failed(since, thrown, size);
-        hand_back(batch, reason, reason == failure_reason::exception ? thrown : nullptr);
+        if (unnoticed) emit_failed(failure_reason::timeout, size);
+        if (timed_out) {
+            hand_back(batch, failure_reason::timeout, nullptr);
+        } else if (thrown) {
+            emit_exception(thrown, size, done - call_since_);
+            hand_back(batch, failure_reason::exception, thrown);
+        }
         return rest_is_ours;
     }
 
-    void emit_failed(time_point since, std::exception_ptr const& error, std::size_t size) noexcept {
+    void emit_exception(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
         if (!core_->observed()) return;
-        auto const done = now();
         core_->emit_exception({.buffer = core_->name,
                                .partition = index_,
-                               .duration = done - since,
-                               .monotonic_time = done,
+                               .duration = duration,
+                               .monotonic_time = now(),
                                .error = error,
                                .size = size});
+        emit_failed(failure_reason::exception, size);
+    }
+
+    void emit_failed(failure_reason reason, std::size_t size) noexcept {
+        if (!core_->observed()) return;
         core_->emit(&telemetry_hook::on_processing_failed, {.buffer = core_->name,
                                                             .partition = index_,
                                                             .system_time = detail::wall_clock::now(),
-                                                            .reason = failure_reason::exception,
+                                                            .reason = reason,
                                                             .size = size});
     }
 
@@ -688,10 +719,15 @@ private:
         std::size_t size = 0;
         {
             detail::lock_guard const lock(mutex_);
-            size = std::exchange(remaining_, 0);
+            if (!rest_lost_) size = remaining_;
             counts_.failed += size;
+            remaining_ = 0;
         }
-        emit_failed(core_->observed() ? now() : time_point(), error, size);
+        if (size == 0) {  // a stop has dropped them before
+            hand_back_rest(failure_reason::stopped, nullptr);
+            return;
+        }
+        emit_exception(error, size, nanoseconds::zero());
         hand_back_rest(failure_reason::exception, error);
     }
 
@@ -717,8 +753,6 @@ private:
             hand_back(run, failure_reason::stopped, nullptr);
             destroy(run);
         }
-        announce_stop();
-        core_->changed();
     }
 
     void emit_processing_stop() noexcept {
@@ -743,32 +777,34 @@ private:
             detail::lock_guard const lock(mutex_);
             ++ended_;
             phase_ = phase::idle;
-            if (watched_until_ != detail::never) schedule().timeouts.unset(*this);
-            watched_until_ = detail::never;
-            if (!given_up_ && (requested_ || closed_)) begin(requested_.value_or(drain_trigger::stop));
+            unwatch();
+            if (!given_up_ && (requested_ || closed_)) begin(closed_ ? drain_trigger::stop : *requested_);
         }
-        announce_stop();
+        if (claim_stop()) emit_stop();
         core_->changed();
     }
 
-    /// Emits partition_stop, once, when the partition has come to its end.
-    void announce_stop() noexcept {
-        auto reason = stop_reason::stopped;
-        {
-            detail::lock_guard const lock(mutex_);
-            if (stop_announcing_ || !(given_up_ || idle_and_closed())) return;
-            stop_announcing_ = true;
-            if (given_up_) reason = stop_reason::deadline;
-        }
+    /// True once, for who is to announce that the partition has come to its end.
+    bool claim_stop() noexcept {
+        detail::lock_guard const lock(mutex_);
+        return idle_and_closed() && !std::exchange(stop_announcing_, true);
+    }
+
+    /// The last code of the user that runs for the partition, but for a call that hangs.
+    void emit_stop() noexcept {
         if (core_->observed()) {
-            core_->emit(
-                &telemetry_hook::on_partition_stop,
-                {.buffer = core_->name, .partition = index_, .duration = now() - started_, .reason = reason});
+            core_->emit(&telemetry_hook::on_partition_stop,
+                        {.buffer = core_->name,
+                         .partition = index_,
+                         .duration = now() - started_,
+                         .reason = given_up() ? stop_reason::deadline : stop_reason::stopped});
         }
         detail::lock_guard const lock(mutex_);
         stop_announced_ = true;
     }
 
+    /// How much longer than the deadline a destructor waits for user code beside the calls.
+    static constexpr nanoseconds grace = detail::recheck_interval;
     static constexpr int intervals_until_trim = 10;
 
     std::shared_ptr<core> const core_;
@@ -781,18 +817,20 @@ private:
     std::vector<Table> drained_;            ///< one for each stripe; empty while idle
     detail::scratch<value_type> gathered_;  ///< a batch that no table has side by side
     std::span<value_type> loose_;           ///< taken to be gathered; empty but after a throw
+    bool prepared_ = false;
     time_point processing_since_{};
 
     mutable detail::mutex mutex_;
     // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
-    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_ and signal_ are written
-    // by who runs the drain, which may therefore read them without.
+    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_, signal_ and call_since_
+    // are written by who runs the drain alone, which may therefore read them without.
     phase phase_ = phase::idle;
     bool closed_ = false;
     bool given_up_ = false;
     bool stop_announcing_ = false;
     bool stop_announced_ = false;
     bool lost_by_deadline_ = false;
+    bool rest_lost_ = false;       ///< what the drained tables still hold is counted as dropped
     bool resumed_ = false;         ///< the drain was begun by an earlier run
     bool timed_out_ = false;       ///< the call in progress
     bool signal_ready_ = false;
@@ -805,6 +843,7 @@ private:
     time_point tick_at_ = detail::never;
     time_point trim_at_ = detail::never;
     time_point stop_at_ = detail::never;
+    time_point call_since_{};
     time_point call_deadline_ = detail::never;
     time_point watched_until_ = detail::never;  ///< when the watchdog looks
 

@@ -109,12 +109,7 @@ public:
         requires std::copy_constructible<T>
     write_status push(T const& item, Tags const&... tags) {
         require_single_tags<Tags...>();
-        // The copy is made before the lock is taken, unless it is no user's code or the move behind it may throw.
-        if constexpr (std::is_trivially_copyable_v<T> || !std::is_nothrow_move_constructible_v<T>) {
-            return insert(item, tags...);
-        } else {
-            return insert(T(item), tags...);
-        }
+        return insert_copy(item, tags...);
     }
 
     /// Adds an item made from `args`, by parentheses or, for an aggregate, braces. Tags come first.
@@ -132,10 +127,11 @@ public:
         static_assert(detail::bulk_write_tags<Tags...>,
                       "push_range takes the tags partition_key or partition_by, and sort_key or sort_key_by");
         require_sort_key<detail::count_of<sort_key, Tags...> + detail::count_of<sort_key_by, Tags...>>();
-        using reference = std::ranges::range_reference_t<Range>;
-        static_assert(std::constructible_from<T, reference>, "the range's items cannot be made into the queue's");
         constexpr bool owns = !std::is_lvalue_reference_v<Range> && !std::ranges::borrowed_range<Range> &&
                               !std::ranges::view<std::remove_cvref_t<Range>>;
+        using reference = std::ranges::range_reference_t<Range>;
+        using given = std::conditional_t<owns, std::ranges::range_rvalue_reference_t<Range>, reference>;
+        static_assert(std::constructible_from<T, given>, "the range's items cannot be made into the queue's");
         if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 && std::ranges::sized_range<Range> &&
                       std::ranges::contiguous_range<Range> && std::is_same_v<std::remove_cvref_t<reference>, T>) {
             return push_side_by_side<owns>(std::ranges::data(items), std::ranges::size(items), tags...);
@@ -180,9 +176,26 @@ private:
     template <typename... Tags>
     [[nodiscard]] static key key_for([[maybe_unused]] T const& item, Tags const&... tags) {
         if constexpr (detail::count_of<sort_key, Tags...> == 1) {
-            return key(detail::tag_in<sort_key>(tags...).key);
+            return make_key(detail::tag_in<sort_key>(tags...).key);
         } else {
-            return key(std::invoke(detail::tag_in<sort_key_by>(tags...).f, item));
+            return make_key(std::invoke(detail::tag_in<sort_key_by>(tags...).f, item));
+        }
+    }
+
+    template <typename Given>
+    [[nodiscard]] static key make_key(Given&& given) {
+        static_assert(std::is_convertible_v<Given, key> || std::is_constructible_v<key, Given>,
+                      "the sort key cannot be made into the queue's key type");
+        return static_cast<key>(std::forward<Given>(given));
+    }
+
+    /// The copy is made before the lock is taken, unless it is no user's code or the move behind it may throw.
+    template <typename... Tags>
+    write_status insert_copy(T const& item, Tags const&... tags) {
+        if constexpr (std::is_trivially_copyable_v<T> || !std::is_nothrow_move_constructible_v<T>) {
+            return insert(item, tags...);
+        } else {
+            return insert(T(item), tags...);
         }
     }
 
@@ -228,16 +241,13 @@ private:
 
     template <bool Move, typename Item, typename... Tags>
     write_status push_one_of(Item&& item, Tags const&... tags) {
+        using given = std::conditional_t<Move, std::remove_reference_t<Item>&&, Item&&>;
         if constexpr (!std::is_same_v<std::remove_cvref_t<Item>, T>) {
-            return insert(make(std::forward<Item>(item)), tags...);
-        } else if constexpr (!std::is_lvalue_reference_v<Item>) {
+            return insert(make(static_cast<given>(item)), tags...);
+        } else if constexpr (std::is_same_v<given, T&&>) {
             return insert(std::move(item), tags...);
-        } else if constexpr (Move && !std::is_const_v<std::remove_reference_t<Item>>) {
-            return insert(std::move(item), tags...);
-        } else if constexpr (std::is_trivially_copyable_v<T> || !std::is_nothrow_move_constructible_v<T>) {
-            return insert(item, tags...);
         } else {
-            return insert(T(item), tags...);
+            return insert_copy(item, tags...);
         }
     }
 
@@ -267,7 +277,7 @@ private:
         if constexpr (requires { into.append(from, count); }) {
             into.append(from, count);
         } else {
-            for (; count > 0; --count, ++from) into.emplace_back(*from);
+            for (; count > 0; static_cast<void>(--count), ++from) into.emplace_back(*from);
         }
     }
 };

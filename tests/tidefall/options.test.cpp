@@ -185,7 +185,9 @@ TEST_CASE("options: a bad update changes nothing") {
         {{.processing_interval = 1s, .overflow_timeout = -1s}, "overflow_timeout is -1000000000ns"},
         {{.processing_interval = 1s, .shutdown_timeout = -1s}, "shutdown_timeout is -1000000000ns"},
     };
-    for (auto const& [update, message] : table) {
+    for (auto const& row : table) {
+        auto const& update = row.first;
+        auto const& message = row.second;
         CHECK_THAT(message_of([&] { items.update_options(update); }), tests::ContainsSubstring(message));
         CHECK_THAT(message_of([&] { items.partition(0).update_options(update); }), tests::ContainsSubstring(message));
     }

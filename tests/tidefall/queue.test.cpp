@@ -37,6 +37,13 @@ tidefall::options one_partition(std::shared_ptr<tidefall::manual_runtime> clock,
     return {.partitions = 1, .processing_batch_size = batch, .runtime = std::move(clock)};
 }
 
+/// The words of a stream, to be read once.
+struct words {
+    std::istream& in;
+    [[nodiscard]] auto begin() const { return std::istream_iterator<std::string>(in); }
+    [[nodiscard]] static auto end() { return std::istream_iterator<std::string>(); }
+};
+
 std::vector<int> numbers(int from, int to) {
     std::vector<int> all(static_cast<std::size_t>(to - from));
     std::iota(all.begin(), all.end(), from);
@@ -187,8 +194,7 @@ TEST_CASE("queue: push_range takes any input range and returns how many were acc
     }
     SECTION("single pass") {
         std::istringstream stream("a b c");
-        CHECK(items.push_range(std::ranges::subrange(std::istream_iterator<std::string>(stream),
-                                                     std::istream_iterator<std::string>())) == 3);
+        CHECK(items.push_range(words{stream}) == 3);
     }
     SECTION("not sized") {
         std::forward_list<std::string> const list{"a", "b", "c"};

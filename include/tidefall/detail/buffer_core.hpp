@@ -100,7 +100,10 @@ public:
         for (;;) {
             if (done()) return true;
             if (has_passed(deadline(), schedule->now())) return false;
-            if (works && schedule->run_one_of(this, deadline())) continue;
+            if (works && schedule->run_one_of(this, deadline())) {
+                changed();  // it may have queued a job that another helper waits for
+                continue;
+            }
             if (schedule->manual()) return done();
             unique_lock lock(mutex_);
             if (done()) return true;

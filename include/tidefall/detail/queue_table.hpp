@@ -106,7 +106,7 @@ public:
                 end_ = std::uninitialized_copy_n(source, here, end_);
                 source += here;
             } else {
-                for (T* const stop = end_ + here; end_ != stop; ++end_, ++source) std::construct_at(end_, *source);
+                for (T* const stop = end_ + here; end_ != stop; static_cast<void>(++end_), ++source) std::construct_at(end_, *source);
             }
         }
     }

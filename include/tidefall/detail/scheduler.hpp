@@ -53,7 +53,9 @@ public:
 
     virtual void on_tick(time_point now) noexcept = 0;     ///< called by the timer
     virtual void on_overdue(time_point now) noexcept = 0;  ///< called by the watchdog
-    virtual void run(time_point until) noexcept = 0;       ///< called by a worker; runs code of the user
+
+    /// Called by a worker; runs code of the user. From `until` on it stops early; true: it is to be queued again.
+    [[nodiscard]] virtual bool run(time_point until) noexcept = 0;
 
     /// Until when a runtime that is being destroyed waits for a call of `run`.
     [[nodiscard]] virtual time_point patience() noexcept = 0;
@@ -77,9 +79,8 @@ private:
 class timer {
 public:
     using member = alarm task::*;
-    using handler = void (task::*)(time_point) noexcept;
 
-    timer(member which, handler sound) noexcept : which_(which), sound_(sound) {}
+    explicit timer(member which) noexcept : which_(which) {}
 
     /// Sets the alarm, or moves it. Wakes the thread only if it would sleep too long. Does not allocate.
     void set(task& of, time_point at) noexcept {
@@ -106,20 +107,29 @@ public:
         return earliest();
     }
 
-    /// Sounds one alarm that is due, if there is one, without holding a lock.
-    bool sound_one(time_point now) noexcept {
-        auto const due = take_due(now);
-        if (due) ((*due).*sound_)(now);
-        return due != nullptr;
+    /// Unsets one alarm that is due and returns its task, null if none is.
+    [[nodiscard]] std::shared_ptr<task> take_due(time_point now) noexcept {
+        lock_guard const lock(mutex_);
+        while (has_passed(earliest(), now)) {
+            task& due = *schedule_.begin()->second;
+            (due.*which_).unset_ = schedule_.extract(schedule_.begin());
+            if (auto alive = due.weak_from_this().lock()) return alive;
+        }
+        return nullptr;
     }
 
-    /// The loop of the timer's thread, until `shut_down` and, with `until_empty`, no alarm is left.
-    void serve(bool until_empty) noexcept {
+    /// The loop of the timer's thread, until `shut_down`: calls `sound(task, now)`, without a lock, when one is due.
+    template <typename Sound>
+    void serve(Sound sound) noexcept {
         for (;;) {
-            while (sound_one(monotonic_clock::now())) {}
+            auto now = monotonic_clock::now();
+            while (auto due = take_due(now)) {
+                sound(std::move(due), now);
+                now = monotonic_clock::now();
+            }
             unique_lock lock(mutex_);
-            if (shut_down_ && !(until_empty && !schedule_.empty())) return;
-            auto const now = monotonic_clock::now();
+            if (shut_down_) return;
+            now = monotonic_clock::now();
             asleep_until_ = std::min(earliest(), later(now, recheck_interval));
             if (asleep_until_ > now) changed_.wait_until(lock, asleep_until_);
             asleep_until_ = awake;
@@ -139,18 +149,7 @@ private:
         return schedule_.empty() ? never : schedule_.begin()->first;
     }
 
-    std::shared_ptr<task> take_due(time_point now) noexcept {
-        lock_guard const lock(mutex_);
-        while (has_passed(earliest(), now)) {
-            task& due = *schedule_.begin()->second;
-            (due.*which_).unset_ = schedule_.extract(schedule_.begin());
-            if (auto alive = due.weak_from_this().lock()) return alive;
-        }
-        return nullptr;
-    }
-
     member const which_;
-    handler const sound_;
 
     mutex mutex_;
     condition_variable changed_;
@@ -188,6 +187,11 @@ public:
     [[nodiscard]] bool has_of(void const* owner) noexcept {
         lock_guard const lock(mutex_);
         return find(owner) != jobs_.end();
+    }
+
+    [[nodiscard]] bool empty() noexcept {
+        lock_guard const lock(mutex_);
+        return jobs_.empty();
     }
 
     /// Takes a job back; false if it is not queued any more.
@@ -238,8 +242,8 @@ class scheduler {
 public:
     explicit scheduler(bool manual) noexcept : manual_(manual) {}
 
-    timer ticks{&task::tick_, &task::on_tick};
-    timer timeouts{&task::overdue_, &task::on_overdue};
+    timer ticks{&task::tick_};
+    timer timeouts{&task::overdue_};
     job_queue jobs;
 
     [[nodiscard]] bool manual() const noexcept { return manual_; }
@@ -254,57 +258,83 @@ public:
 
     /// Runs one queued job of `owner` here, which looks at `until` between calls; false if there was none.
     bool run_one_of(void const* owner, time_point until) noexcept {
-        auto const job = jobs.take_of(owner);
-        if (job) run(*job, until);
-        return job != nullptr;
+        auto job = jobs.take_of(owner);
+        if (!job) return false;
+        run(std::move(job), until);
+        return true;
     }
 
     /// Moves the manual clock from alarm to alarm, each at its own time, and runs what falls due. While a job runs,
     /// on whatever thread, only timeouts sound; the rest follows when that job ends.
     void advance(nanoseconds by) noexcept {
         auto const target = later(now(), by);
-        if (running() > 0) {
-            moved_while_running_.store(true, std::memory_order_relaxed);
-            for (auto next = timeouts.next(); has_passed(next, target); next = timeouts.next()) {
+        if (running() == 0) {
+            settle();
+            for (auto next = next_alarm(); has_passed(next, target); next = next_alarm()) {
                 move_clock(next);
-                timeouts.sound_one(now());
+                settle();
             }
             move_clock(target);
             return;
         }
-        settle(never);
-        for (auto next = next_alarm(); has_passed(next, target); next = next_alarm()) {
+        for (auto next = timeouts.next(); has_passed(next, target); next = timeouts.next()) {
             move_clock(next);
-            settle(never);
+            sound_timeout();
         }
         move_clock(target);
+        // Sequentially consistent, with [running]: either the job that ends sees that the clock was moved, or this
+        // thread sees that it has ended.
+        moved_while_running_.store(true, std::memory_order_seq_cst);
+        if (running() == 0) settle_if_moved();
     }
 
 private:
     [[nodiscard]] time_point next_alarm() noexcept { return std::min(ticks.next(), timeouts.next()); }
 
-    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left or `until` passed.
-    void settle(time_point until) noexcept {
-        for (bool busy = true; busy;) {
-            busy = false;
-            while (timeouts.sound_one(now()) || ticks.sound_one(now())) {}
-            while (!has_passed(until, now())) {
-                auto const job = jobs.take();
-                if (!job) break;
-                run(*job, until);
-                busy = true;
-            }
-        }
+    bool sound_tick() noexcept {
+        auto const due = ticks.take_due(now());
+        if (due) due->on_tick(now());
+        return due != nullptr;
     }
 
-    void run(task& job, time_point until) noexcept {
-        // Relaxed, here and below: a count that only the thread which works with the manual runtime relies on.
-        running_.fetch_add(1, std::memory_order_relaxed);
-        job.run(until);
-        bool const outermost = running_.fetch_sub(1, std::memory_order_relaxed) == 1;
-        if (!manual_ || !outermost || has_passed(until, now())) return;
-        // The processor moved the clock: what fell due meanwhile runs now.
-        if (moved_while_running_.exchange(false, std::memory_order_relaxed)) settle(until);
+    bool sound_timeout() noexcept {
+        auto const due = timeouts.take_due(now());
+        if (due) due->on_overdue(now());
+        return due != nullptr;
+    }
+
+    void settle_if_moved() noexcept {
+        // Sequentially consistent, as in `advance`.
+        if (moved_while_running_.exchange(false, std::memory_order_seq_cst)) settle();
+    }
+
+    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left. Where that is being
+    /// done already, further up the stack or on another thread, it is left to be done there.
+    void settle() noexcept {
+        do {
+            // Sequentially consistent: whoever is turned away here set its alarm before, and is seen by the last look
+            // below.
+            if (settling_.exchange(true, std::memory_order_seq_cst)) return;
+            for (bool busy = true; busy;) {
+                busy = false;
+                while (sound_timeout() || sound_tick()) {}
+                while (auto job = jobs.take()) {
+                    run(std::move(job), never);
+                    busy = true;
+                }
+            }
+            settling_.store(false, std::memory_order_seq_cst);
+        } while (has_passed(next_alarm(), now()) || !jobs.empty());
+    }
+
+    void run(std::shared_ptr<task> job, time_point until) noexcept {
+        // Sequentially consistent, with [running] in `advance`.
+        running_.fetch_add(1, std::memory_order_seq_cst);
+        bool const again = job->run(until);
+        bool const outermost = running_.fetch_sub(1, std::memory_order_seq_cst) == 1;
+        // The processor moved the clock: what fell due meanwhile runs now, but for this job.
+        if (manual_ && outermost) settle_if_moved();
+        if (again) jobs.post(*job);
     }
 
     /// The clock never goes back, whoever else moves it.
@@ -320,12 +350,13 @@ private:
         }
     }
 
-    [[nodiscard]] int running() const noexcept { return running_.load(std::memory_order_relaxed); }
+    [[nodiscard]] int running() const noexcept { return running_.load(std::memory_order_seq_cst); }  // [running]
 
     bool const manual_;
     atomic<nanoseconds::rep> manual_now_{0};
     atomic<int> running_{0};
     atomic<bool> moved_while_running_{false};
+    atomic<bool> settling_{false};
 };
 
 }  // namespace tidefall::inline v0::detail

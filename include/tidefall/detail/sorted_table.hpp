@@ -5,7 +5,7 @@
 #include <tidefall/detail/stable_sort.hpp>
 
 #include <cstddef>
-#include <functional>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -77,10 +77,10 @@ public:
         auto its_key = keys_.begin();
         for (T& value : values_) {
             if constexpr (keyed) {
-                places_.push_back({&value, &*its_key});
+                places_.push_back({std::addressof(value), std::addressof(*its_key)});
                 ++its_key;
             } else {
-                places_.push_back({&value, &none});
+                places_.push_back({std::addressof(value), &none});
             }
         }
         stable_sort(places_, spare_, [](place const& a, place const& b) {
@@ -111,7 +111,7 @@ public:
         for (std::size_t left = sorted_left_; left > 0; --left) {
             T& value = *places_[places_.size() - left].value;
             delivered_.emplace_back(std::move(value));
-            std::destroy_at(&value);
+            std::destroy_at(std::addressof(value));
         }
         sorted_left_ = 0;
         return std::move(delivered_);
@@ -132,8 +132,8 @@ public:
         values_.shrink_to_fit();
         keys_.shrink_to_fit();
         delivered_.shrink_to_fit();
-        places_ = {};
-        spare_ = {};
+        std::vector<place>().swap(places_);
+        std::vector<place>().swap(spare_);
     }
 
 private:

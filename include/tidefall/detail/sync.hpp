@@ -51,12 +51,13 @@ inline void spin_hint() noexcept {
 }
 
 /// Names the calling thread where the system can; Linux keeps the first 15 bytes.
-inline void name_this_thread(std::string name) noexcept {
-    if (name.size() > 15) name.resize(15);
+inline void name_this_thread([[maybe_unused]] std::string const& name) noexcept {
+    char shortened[16] = {};
+    name.copy(shortened, sizeof shortened - 1);
 #if defined(__linux__)
-    pthread_setname_np(pthread_self(), name.c_str());
+    pthread_setname_np(pthread_self(), shortened);
 #elif defined(__APPLE__)
-    pthread_setname_np(name.c_str());
+    pthread_setname_np(shortened);
 #endif
 }
 

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+//
+// What the library allocates, counted by replaced operators new and delete.
+#include "../support/allocations.hpp"
+#include "../support/catch.hpp"
+
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::allocated;
+
+namespace {
+
+/// Runs `tick` until it is warm and returns what a hundred more ticks allocate.
+template <typename Tick>
+std::uint64_t allocations_when_warm(Tick tick) {
+    for (int i = 0; i < 50; ++i) tick();
+    auto const before = allocated().count;
+    for (int i = 0; i < 100; ++i) tick();
+    return allocated().count - before;
+}
+
+}  // namespace
+
+TEST_CASE("memory: a hundred warm ticks allocate nothing") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const count = GENERATE(1, 100, 20'000);
+    auto const batch = GENERATE(std::size_t{10}, 1000, std::numeric_limits<std::size_t>::max());
+    tidefall::options const how{.partitions = 2, .processing_batch_size = batch, .runtime = clock};
+    std::vector<int> const range(100);
+
+    SECTION("in insertion order, every write form") {
+        tidefall::queue<int> items(how, [](std::span<int>) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(i, tidefall::partition_key{i});
+                  items.emplace(1);
+                  items.push_range(range);
+                  items.push_range(range, tidefall::partition_by{std::identity()});
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("with a stop token and timeouts") {
+        tidefall::queue<int> items(how, [](std::span<int>, std::stop_token const&) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(i);
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("sorted") {
+        tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(how, [](std::span<int>) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(-i);
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("sorted by key") {
+        tidefall::queue<int, tidefall::sorted_by_key<int>> items(how, [](std::span<int>) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(i, tidefall::sort_key{-i});
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("with a hook, after a batch that throws") {
+        tidefall::queue<int> items(
+            {.partitions = 1, .telemetry = std::make_shared<tidefall::telemetry_hook>(), .runtime = clock},
+            [](std::span<int>) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(i);
+                  clock->advance(5s);
+              }) == 0);
+    }
+}
+
+TEST_CASE("memory: with threads a warm drain allocates nothing either") {
+    std::atomic<int> processed{0};
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = 1h, .processing_batch_size = 100, .drain_threshold = 1000},
+        [&](std::span<int> batch) { processed += static_cast<int>(batch.size()); });
+    int pushed = 0;
+    CHECK(allocations_when_warm([&] {
+              for (int i = 0; i < 1000; ++i) items.push(i);
+              pushed += 1000;
+              while (processed != pushed) std::this_thread::yield();
+          }) == 0);
+}
+
+TEST_CASE("memory: a refused push allocates nothing") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::string> items({.runtime = clock}, [](std::span<std::string>) {});
+    items.stop();
+    std::string item(1000, 'x');
+    auto const before = allocated().count;
+    for (int i = 0; i < 1000; ++i) items.push(std::move(item));
+    CHECK(allocated().count == before);
+    CHECK(item.size() == 1000);
+}
+
+TEST_CASE("memory: an idle partition is small, and full segments cost little more than their values") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const before = allocated().live_bytes;
+    tidefall::queue<std::uint64_t> items({.partitions = 100, .runtime = clock}, [](std::span<std::uint64_t>) {});
+    CHECK(allocated().live_bytes - before < 100 * 4096);
+
+    auto const idle = allocated().live_bytes;
+    std::int64_t count = 0;
+    for (; count < 1'048'064; ++count) items.push(1);  // the last segment is full
+    CHECK(allocated().live_bytes - idle < 10 * count);
+}
+
+TEST_CASE("memory: a burst is given back after eleven idle intervals") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t, tidefall::sorted_by<std::identity{}>> sorted(
+        {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<std::uint64_t>) {});
+    tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                         [](std::span<std::uint64_t>) {});
+    auto const before = allocated().live_bytes;
+    for (int round = 0; round < 2; ++round) {
+        for (int i = 0; i < 100'000; ++i) {
+            items.push(1);
+            sorted.push(1);
+        }
+        clock->advance(1s);
+    }
+    CHECK(allocated().live_bytes - before > 2'000'000);
+    clock->advance(11s);
+    CHECK(allocated().live_bytes == before);
+}
+
+TEST_CASE("memory: what stays unused is given back while ticks go on") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                         [](std::span<std::uint64_t>) {});
+    auto const before = allocated().live_bytes;
+    for (int i = 0; i < 1'000'000; ++i) items.push(1);
+    clock->advance(1s);
+    CHECK(allocated().live_bytes - before > 8'000'000);
+    for (int tick = 0; tick < 64; ++tick) {
+        items.push(1);
+        clock->advance(1s);
+    }
+    CHECK(allocated().live_bytes - before < 8'192);
+}
+
+TEST_CASE("memory: whichever allocation fails, nothing is lost") {
+    auto const clock = tidefall::make_manual_runtime();
+    bool succeeded = false;
+    for (std::uint64_t n = 1; !succeeded; ++n) {
+        std::size_t delivered = 0;
+        std::size_t returned = 0;
+        std::size_t accepted = 0;
+        {
+            tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(
+                {.partitions = 1, .processing_batch_size = 1000, .runtime = clock},
+                [&](std::span<int> batch, std::stop_token const&) { delivered += batch.size(); },
+                [&](std::span<int> rest, tidefall::failure const&) { returned += rest.size(); });
+            tests::fail_allocation(n);
+            try {
+                for (int i = 0; i < 3000; ++i) {
+                    items.push(3000 - i);
+                    ++accepted;
+                }
+                clock->advance(5s);
+            } catch (std::bad_alloc const&) {
+            }
+            succeeded = accepted == 3000 && delivered == 3000;
+            tests::fail_allocation(0);
+            CHECK(items.size() + delivered + returned == accepted);
+            items.push(1);  // it goes on
+            ++accepted;
+        }
+        CHECK(delivered + returned == accepted);
+    }
+}
+
+TEST_CASE("memory: whichever allocation fails in the constructor, nothing is left") {
+    auto const clock = tidefall::make_manual_runtime();
+    bool succeeded = false;
+    auto const before = allocated().live_bytes;
+    for (std::uint64_t n = 1; !succeeded; ++n) {
+        tests::fail_allocation(n);
+        try {
+            tidefall::queue<int> items({.partitions = 3, .runtime = clock}, [](std::span<int>) {});
+            succeeded = true;
+        } catch (std::bad_alloc const&) {
+        }
+        tests::fail_allocation(0);
+        CHECK(allocated().live_bytes == before);
+    }
+}
