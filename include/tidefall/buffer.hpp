@@ -7,7 +7,8 @@
 //     public:
 //         using buffer::buffer;
 //         tidefall::write_status insert(std::string word) {
-//             return write(route_by(word), [&](set_table<std::string>& table) { return table.insert(std::move(word)); });
+//             return write(route_by(word), [&](set_table<std::string>& table) { return table.insert(std::move(word));
+//             });
 //         }
 //     };
 //
@@ -84,10 +85,10 @@ public:
         static_assert(processor_for<Processor, Table>,
                       "the processor must be callable as f(std::span<V>) or f(std::span<V const>), each also with a "
                       "std::stop_token, or as f(Table), also with a std::stop_token; V is the buffer's value_type");
-        static_assert(std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> ||
-                          undelivered_for<Undelivered, value_type>,
-                      "undelivered must be callable as f(std::span<V>, tidefall::failure const&); V is the buffer's "
-                      "value_type");
+        static_assert(
+            std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> || undelivered_for<Undelivered, value_type>,
+            "undelivered must be callable as f(std::span<V>, tidefall::failure const&); V is the buffer's "
+            "value_type");
         if constexpr (processor_for<Processor, Table>) {
             detail::validate(how);
             if (!std::has_single_bit(stripes)) {
@@ -253,7 +254,8 @@ private:
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
-    void unlock_and_look(route from, std::size_t before) noexcept {
+    void
+    unlock_and_look(route from, std::size_t before) noexcept {
         auto& stripe = stripes_[from.stripe];
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
@@ -265,8 +267,7 @@ private:
 
     template <typename Processor>
     static std::unique_ptr<detail::processor<Table>> erase_processor(Processor&& process) {
-        return std::make_unique<detail::processor_of<Table, std::decay_t<Processor>>>(
-            std::forward<Processor>(process));
+        return std::make_unique<detail::processor_of<Table, std::decay_t<Processor>>>(std::forward<Processor>(process));
     }
 
     template <typename Undelivered>
@@ -294,8 +295,8 @@ private:
         partition_list all;
         all.reserve(how.partitions);
         for (std::size_t index = 0; index < how.partitions; ++index) {
-            all.emplace_back(new tidefall::partition<Table>(core_, index,
-                                                            std::span(stripes_ + index * stripes, stripes), how));
+            all.emplace_back(
+                new tidefall::partition<Table>(core_, index, std::span(stripes_ + index * stripes, stripes), how));
         }
         partitions_ = std::make_shared<partition_list const>(std::move(all));
         for (auto const& one : *partitions_) one->start();

@@ -47,14 +47,18 @@ namespace tidefall::inline v0 {
 /// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes.
 template <typename T>
 concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
-                std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
-                requires(T& drained, T const& constant, std::size_t most) {
-                    typename T::value_type;
-                    { constant.size() } noexcept -> std::same_as<std::size_t>;
-                    { drained.take(most) } noexcept -> std::same_as<std::span<typename T::value_type>>;
-                    { drained.clear() } noexcept;
-                    { drained.shrink_to_fit() } noexcept;
-                };
+    std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
+    requires(T& drained, T const& constant, std::size_t most) {
+    typename T::value_type;
+    { constant.size() }
+    noexcept->std::same_as<std::size_t>;
+    { drained.take(most) }
+    noexcept->std::same_as<std::span<typename T::value_type>>;
+    { drained.clear() }
+    noexcept;
+    { drained.shrink_to_fit() }
+    noexcept;
+};
 
 template <typename Table>
 class buffer;
@@ -112,10 +116,9 @@ private:
         [[nodiscard]] std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
     };
 
-    partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes,
-              options const& how)
+    partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes, options const& how)
         : task(of.get()), core_(std::move(of)), index_(index), stripes_(stripes), drained_(stripes.size()) {
-        if constexpr (!requires(Table& a, Table& b) { a.absorb(std::move(b)); }) {
+        if constexpr (!requires(Table & a, Table & b) { a.absorb(std::move(b)); }) {
             if (stripes.size() > 1 && core_->process().takes_table()) {
                 throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
             }
@@ -581,7 +584,7 @@ private:
     }
 
     static void prepare([[maybe_unused]] std::span<Table> tables) {
-        if constexpr (requires(Table& one) { one.prepare(); }) {
+        if constexpr (requires(Table & one) { one.prepare(); }) {
             for (auto& one : tables) one.prepare();
         }
     }
@@ -822,19 +825,19 @@ private:
 
     mutable detail::mutex mutex_;
     // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
-    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_, signal_ and call_since_
-    // are written by who runs the drain alone, which may therefore read them without.
+    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_, signal_ and
+    // call_since_ are written by who runs the drain alone, which may therefore read them without.
     phase phase_ = phase::idle;
     bool closed_ = false;
     bool given_up_ = false;
     bool stop_announcing_ = false;
     bool stop_announced_ = false;
     bool lost_by_deadline_ = false;
-    bool rest_lost_ = false;       ///< what the drained tables still hold is counted as dropped
-    bool resumed_ = false;         ///< the drain was begun by an earlier run
-    bool timed_out_ = false;       ///< the call in progress
+    bool rest_lost_ = false;  ///< what the drained tables still hold is counted as dropped
+    bool resumed_ = false;    ///< the drain was begun by an earlier run
+    bool timed_out_ = false;  ///< the call in progress
     bool signal_ready_ = false;
-    bool signal_spent_ = false;    ///< stopped, or about to be
+    bool signal_spent_ = false;  ///< stopped, or about to be
 
     nanoseconds interval_{};
     nanoseconds timeout_{};

@@ -106,11 +106,10 @@ public:
     }
 
     template <typename... Tags>
-        requires std::copy_constructible<T>
-    write_status push(T const& item, Tags const&... tags) {
-        require_single_tags<Tags...>();
-        return insert_copy(item, tags...);
-    }
+        requires std::copy_constructible<T> write_status push(T const& item, Tags const&... tags) {
+            require_single_tags<Tags...>();
+            return insert_copy(item, tags...);
+        }
 
     /// Adds an item made from `args`, by parentheses or, for an aggregate, braces. Tags come first.
     template <typename... Args>
@@ -223,8 +222,8 @@ private:
             return peel_tag(tags, std::forward<Args>(args)...);
         } else {
             require_single_tags<Tags...>();
-            return std::apply(
-                [&](Tags const&... each) { return insert(make(std::forward<Args>(args)...), each...); }, tags);
+            return std::apply([&](Tags const&... each) { return insert(make(std::forward<Args>(args)...), each...); },
+                              tags);
         }
     }
 
@@ -235,8 +234,10 @@ private:
 
     template <typename... Args>
     static T make(Args&&... args) {
-        if constexpr (std::is_constructible_v<T, Args...>) return T(std::forward<Args>(args)...);
-        else return T{std::forward<Args>(args)...};
+        if constexpr (std::is_constructible_v<T, Args...>)
+            return T(std::forward<Args>(args)...);
+        else
+            return T{std::forward<Args>(args)...};
     }
 
     template <bool Move, typename Item, typename... Tags>

@@ -56,9 +56,9 @@ struct drain_report {
 ///     accepted == processed + failed + dropped + coalesced + erased + pending + in_flight
 struct buffer_stats {
     std::uint64_t accepted = 0;
-    std::uint64_t refused = 0;        ///< answered `stale`, `full` or `stopped`; never in `accepted`
-    std::uint64_t coalesced = 0;      ///< accepted writes that changed a value already held
-    std::uint64_t erased = 0;         ///< values that were removed before a swap took them
+    std::uint64_t refused = 0;    ///< answered `stale`, `full` or `stopped`; never in `accepted`
+    std::uint64_t coalesced = 0;  ///< accepted writes that changed a value already held
+    std::uint64_t erased = 0;     ///< values that were removed before a swap took them
     std::uint64_t processed = 0;
     std::uint64_t failed = 0;
     std::uint64_t dropped = 0;

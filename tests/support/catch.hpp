@@ -17,7 +17,9 @@ namespace tests {
 #if __has_include(<catch2/catch_test_macros.hpp>)
 using Catch::Matchers::ContainsSubstring;
 #else
-inline auto ContainsSubstring(std::string const& text) { return Catch::Matchers::Contains(text); }
+inline auto ContainsSubstring(std::string const& text) {
+    return Catch::Matchers::Contains(text);
+}
 #endif
 
 }  // namespace tests

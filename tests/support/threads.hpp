@@ -38,6 +38,8 @@ inline std::vector<thread_info> threads() {
     return all;
 }
 
-inline std::size_t thread_count() { return threads().size(); }
+inline std::size_t thread_count() {
+    return threads().size();
+}
 
 }  // namespace tests

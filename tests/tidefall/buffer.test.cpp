@@ -143,10 +143,14 @@ TEST_CASE("buffer: anything may be thrown") {
         odd() = default;
         odd(odd const&) {}
     };
-    std::vector<std::function<void()>> const throwers{
-        [] { throw std::runtime_error("text"); }, [] { throw 1; }, [] { throw "literal"; },         // NOLINT
-        [] { throw std::string("string"); },      [] { throw odd(); }, [] { throw std::bad_alloc(); },  // NOLINT
-        [] { throw nullptr; },                    [] { throw std::make_shared<int>(1); }};          // NOLINT
+    std::vector<std::function<void()>> const throwers{[] { throw std::runtime_error("text"); },
+                                                      [] { throw 1; },
+                                                      [] { throw "literal"; },  // NOLINT
+                                                      [] { throw std::string("string"); },
+                                                      [] { throw odd(); },
+                                                      [] { throw std::bad_alloc(); },  // NOLINT
+                                                      [] { throw nullptr; },
+                                                      [] { throw std::make_shared<int>(1); }};  // NOLINT
     auto const log = std::make_shared<event_log>();
     for (auto const& thrower : throwers) {
         tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock},
@@ -369,8 +373,9 @@ TEST_CASE("buffer: the processor is destroyed by the time the destructor returns
     auto const runtime = tidefall::make_runtime({.workers = 1});
     for (int round = 0; round < 200; ++round) {
         {
-            tidefall::queue<int> items({.partitions = 2, .runtime = runtime}, [life](std::span<int>) {},
-                                       [life](std::span<int>, tidefall::failure const&) {});
+            tidefall::queue<int> items(
+                {.partitions = 2, .runtime = runtime}, [life](std::span<int>) {},
+                [life](std::span<int>, tidefall::failure const&) {});
             items.push(1);
         }
         REQUIRE(life.use_count() == 1);
@@ -393,11 +398,7 @@ TEST_CASE("buffer: a call that takes too long has its token stopped at once and 
     returns<int> const back;
     int calls = 0;
     tidefall::queue<int> items(
-        {.partitions = 1,
-         .processing_batch_size = 2,
-         .processing_timeout = 10s,
-         .telemetry = log,
-         .runtime = clock},
+        {.partitions = 1, .processing_batch_size = 2, .processing_timeout = 10s, .telemetry = log, .runtime = clock},
         [&](std::span<int>, std::stop_token const& token) {
             ++calls;
             CHECK_FALSE(token.stop_requested());  // each call starts with a token that is not stopped
@@ -508,12 +509,13 @@ TEST_CASE("buffer: in its own processor, hook and undelivered, flush and stop th
         self->update_options({.processing_batch_size = 3});
     };
     log->then = [&](std::string const&) { check(); };
-    tidefall::queue<int> items({.name = "self", .partitions = 1, .telemetry = log, .runtime = clock},
-                               [&](std::span<int>) {
-                                   check();
-                                   throw 1;  // NOLINT
-                               },
-                               [&](std::span<int>, tidefall::failure const&) { check(); });
+    tidefall::queue<int> items(
+        {.name = "self", .partitions = 1, .telemetry = log, .runtime = clock},
+        [&](std::span<int>) {
+            check();
+            throw 1;  // NOLINT
+        },
+        [&](std::span<int>, tidefall::failure const&) { check(); });
     self = &items;
     items.push(1);
     items.flush();
@@ -593,8 +595,7 @@ TEST_CASE("buffer: destroyed in its own processor, it closes, returns, and the w
     auto const shared = private_runtime ? nullptr : tidefall::make_runtime({.workers = 1});
     std::atomic<bool> ready{false};
     *items = std::make_unique<tidefall::queue<int>>(
-        tidefall::options{
-            .partitions = 1, .processing_interval = 1ms, .processing_batch_size = 2, .runtime = shared},
+        tidefall::options{.partitions = 1, .processing_interval = 1ms, .processing_batch_size = 2, .runtime = shared},
         [&](std::span<int> batch) {
             until([&] { return ready.load(); });
             if (*items) {
@@ -648,10 +649,9 @@ TEST_CASE("buffer: batches are destroyed before the next call") {
     auto const clock = tidefall::make_manual_runtime();
     auto const life = std::make_shared<int>(0);
     std::vector<long> alive;
-    tidefall::queue<std::shared_ptr<int>> items({.partitions = 1, .processing_batch_size = 2, .runtime = clock},
-                                                [&](std::span<std::shared_ptr<int> const>) {
-                                                    alive.push_back(life.use_count());
-                                                });
+    tidefall::queue<std::shared_ptr<int>> items(
+        {.partitions = 1, .processing_batch_size = 2, .runtime = clock},
+        [&](std::span<std::shared_ptr<int> const>) { alive.push_back(life.use_count()); });
     for (int i = 0; i < 6; ++i) items.push(life);
     items.flush();
     CHECK(alive == std::vector<long>{7, 5, 3});
@@ -679,4 +679,138 @@ TEST_CASE("buffer: a value's destructor may write to the buffer") {
     clock->advance(5s);
     CHECK(echoed == 25);
     CHECK(items.size() == 25);
+}
+
+TEST_CASE("buffer: destroyed in its own processor while flush or stop runs it on this thread") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const by_stop = GENERATE(false, true);
+    recorder<int> const seen;
+    auto items = std::make_unique<std::unique_ptr<tidefall::queue<int>>>();
+    *items = std::make_unique<tidefall::queue<int>>(
+        tidefall::options{.partitions = 1, .processing_batch_size = 1, .runtime = clock}, [&](std::span<int> batch) {
+            seen(batch);
+            items->reset();
+        });
+    for (int i = 0; i < 3; ++i) (*items)->push(i);
+    auto& queue = **items;
+    auto const report = by_stop ? queue.stop() : queue.flush();
+    CHECK(report == drain_report{.processed = 3});
+    CHECK(seen.values() == numbers(0, 3));
+}
+
+TEST_CASE("buffer: a flush beside a call that a stop gave up is not complete") {
+    latch entered;
+    latch release;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 1ms}, [&](std::span<int>) {
+        entered.open();
+        release.wait();
+    });
+    items.push(1);
+    entered.wait();
+    CHECK_FALSE(items.stop(0s).complete);
+    CHECK_FALSE(items.flush().complete);  // at once
+    release.open();
+}
+
+TEST_CASE("buffer: what is being sorted at the deadline of stop is dropped, and in the report") {
+    struct held {
+        latch* entered = nullptr;
+        latch* release = nullptr;
+        int value = 0;
+        bool operator<(held const& other) const {
+            entered->open();
+            release->wait();
+            return value < other.value;
+        }
+    };
+    latch entered;
+    latch release;
+    std::atomic<std::size_t> returned{0};
+    tidefall::queue<held, tidefall::sorted_by<std::identity{}>> items(
+        {.partitions = 1, .processing_interval = 1ms}, [](std::span<held>) { FAIL("called"); },
+        [&](std::span<held> rest, tidefall::failure const& why) {
+            CHECK(why.reason == failure_reason::stopped);
+            returned += rest.size();
+        });
+    std::vector<held> values;
+    for (int i = 0; i < 16; ++i) values.push_back({&entered, &release, 16 - i});
+    items.push_range(values);
+    entered.wait();
+    std::thread opens([&] {
+        until([&] { return items.stats().dropped == 16; });
+        release.open();
+    });
+    CHECK(items.stop(0s) == drain_report{.dropped = 16, .complete = false});
+    opens.join();
+    CHECK(returned == 16);
+}
+
+TEST_CASE("buffer: a call is judged by its own time, also where the watchdog is held up in a hook") {
+    latch entered;
+    latch release;
+    latch failed;
+    auto const log = std::make_shared<event_log>();
+    log->then = [&](std::string const& what) {
+        if (what != "processing_failed") return;
+        entered.open();
+        release.wait();
+    };
+    auto const runtime = tidefall::make_runtime({.workers = 2});
+    tidefall::queue<int> first(
+        {.partitions = 1, .processing_interval = 1ms, .processing_timeout = 1ms, .telemetry = log, .runtime = runtime},
+        [&](std::span<int>) { release.wait(); });
+    first.push(1);
+    entered.wait();  // the watchdog is in the hook
+    auto const slow = std::chrono::steady_clock::now() + 5ms;
+    tidefall::queue<int> second({.partitions = 1, .processing_timeout = 1ms, .runtime = runtime}, [&](std::span<int>) {
+        until([&] { return std::chrono::steady_clock::now() > slow + 5ms; });
+    });
+    second.push(1);
+    CHECK(second.flush() == drain_report{.failed = 1});
+    release.open();
+}
+
+TEST_CASE("buffer: the destructor returns only after undelivered has had everything") {
+    auto const runtime = tidefall::make_runtime({.workers = 2});
+    for (int round = 0; round < 100; ++round) {
+        std::atomic<int> returned{0};
+        drain_report report;
+        {
+            tidefall::queue<int> items(
+                {.partitions = 16, .shutdown_timeout = 0s, .runtime = runtime}, [](std::span<int>) {},
+                [&](std::span<int> rest, tidefall::failure const&) {
+                    std::this_thread::yield();
+                    returned += static_cast<int>(rest.size());
+                });
+            for (int i = 0; i < 160; ++i) items.push(i, tidefall::partition_key{i});
+            report = items.stop();
+        }
+        CHECK(report.processed + report.dropped == 160);
+        REQUIRE(static_cast<std::uint64_t>(returned) == report.dropped);
+    }
+}
+
+TEST_CASE("buffer: destroyed in its own hook, the calls that follow are still watched") {
+    auto const log = std::make_shared<event_log>();
+    latch destroyed;
+    latch stopped;
+    std::atomic<bool> ready{false};
+    auto items = std::make_unique<std::unique_ptr<tidefall::queue<int>>>();
+    log->then = [&](std::string const& what) {
+        if (what != "processing_start") return;
+        until([&] { return ready.load(); });
+        items->reset();
+        destroyed.open();
+    };
+    *items = std::make_unique<tidefall::queue<int>>(
+        tidefall::options{.partitions = 1, .processing_interval = 1ms, .processing_timeout = 1ms, .telemetry = log},
+        [&](std::span<int>, std::stop_token const& token) {
+            destroyed.wait();
+            std::stop_callback const on_stop(token, [&] { stopped.open(); });
+            stopped.wait();
+        });
+    (*items)->push(1);
+    ready = true;
+    stopped.wait();
+    until([&] { return log->lines().back() == "partition_stop 0 stopped"; });
 }

@@ -128,11 +128,11 @@ TEST_CASE("manual_runtime: flush looks at its deadline between calls, and the re
     auto const clock = tidefall::make_manual_runtime();
     recorder<int> const seen;
     auto const log = std::make_shared<tests::event_log>();
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock}, [&](std::span<int> batch) {
-            seen(batch);
-            clock->advance(1s);
-        });
+    tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock},
+                               [&](std::span<int> batch) {
+                                   seen(batch);
+                                   clock->advance(1s);
+                               });
     for (int i = 0; i < 50; ++i) items.push(i);
     log->clear();
     auto const report = items.flush(2s);
@@ -219,4 +219,66 @@ TEST_CASE("manual_runtime: the memory of an idle partition is looked at once, te
         clock->advance(20s);
     }
     CHECK(seen.values() == std::vector<int>{0, 1, 2});
+}
+
+TEST_CASE("manual_runtime: a sorted drain that is paused before its first call is sorted once and delivered whole") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<tests::event_log>();
+    log->then = [&](std::string const& what) {
+        if (what == "processing_start") clock->advance(2s);
+    };
+    recorder<int> const seen;
+    tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(
+        {.partitions = 1, .processing_batch_size = 2, .telemetry = log, .runtime = clock}, seen);
+    for (int i = 0; i < 5; ++i) items.push(5 - i);
+    CHECK(items.flush(1s) == tidefall::drain_report{.complete = false});
+    items.stop();
+    CHECK(seen.values() == std::vector<int>{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("manual_runtime: what is left of a paused drain when its buffer stops leaves no alarm behind") {
+    auto const clock = tidefall::make_manual_runtime();
+    {
+        recorder<int> const seen;
+        tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 1, .runtime = clock},
+                                   [&](std::span<int> batch) {
+                                       seen(batch);
+                                       clock->advance(1s);
+                                   });
+        for (int i = 0; i < 10; ++i) items.push(i);
+        CHECK(items.flush(3s).processed == 3);
+        CHECK(items.stop(0s) == tidefall::drain_report{.dropped = 7, .complete = false});
+    }
+    clock->advance(120s);
+}
+
+TEST_CASE("manual_runtime: what fell due during a flush runs after it, also where its deadline passed") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const other_seen;
+    tidefall::queue<int> other({.partitions = 1, .processing_interval = 5s, .runtime = clock}, other_seen);
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 1, .runtime = clock}, [&](std::span<int> b) {
+        seen(b);
+        clock->advance(10s);
+    });
+    items.push(1);
+    items.push(2);
+    other.push(1);
+    CHECK(items.flush(1s).processed == 1);
+    CHECK(other_seen.values() == std::vector<int>{1});
+    CHECK(seen.values() == std::vector<int>{1});
+    clock->advance(0s);
+    CHECK(seen.values() == std::vector<int>{1, 2});
+}
+
+TEST_CASE("manual_runtime: processors of many partitions that move the clock do not nest") {
+    auto const clock = tidefall::make_manual_runtime();
+    int processed = 0;
+    tidefall::queue<int> items({.partitions = 60'000, .runtime = clock}, [&](std::span<int> batch) {
+        processed += static_cast<int>(batch.size());
+        clock->advance(1ns);
+    });
+    for (int i = 0; i < 100'000; ++i) items.push(i, tidefall::partition_key{i});
+    clock->advance(5s);
+    CHECK(processed == 100'000);
 }

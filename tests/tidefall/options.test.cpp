@@ -134,9 +134,12 @@ TEST_CASE("options: an interval of nanoseconds::max() never ticks, and costs not
 TEST_CASE("options: an update changes what it names and nothing else") {
     auto const clock = tidefall::make_manual_runtime();
     tests::recorder<int> const seen;
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_interval = 5s, .processing_batch_size = 2, .drain_threshold = 4, .runtime = clock},
-        seen);
+    tidefall::queue<int> items({.partitions = 1,
+                                .processing_interval = 5s,
+                                .processing_batch_size = 2,
+                                .drain_threshold = 4,
+                                .runtime = clock},
+                               seen);
 
     items.update_options({.processing_batch_size = 3});
     items.push_range(std::vector<int>{1, 2, 3});

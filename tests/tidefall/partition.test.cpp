@@ -120,9 +120,10 @@ TEST_CASE("partition: a table of one's own, in one stripe and in many") {
 TEST_CASE("partition: table mode over several stripes absorbs them") {
     auto const clock = tidefall::make_manual_runtime();
     std::vector<std::size_t> sizes;
-    set_buffer values({.partitions = 1, .runtime = clock},
-                      [&](set_table whole) { sizes.push_back(whole.size()); },  // NOLINT(performance-*)
-                      tidefall::discard_undelivered{}, 8);
+    set_buffer values(
+        {.partitions = 1, .runtime = clock},
+        [&](set_table whole) { sizes.push_back(whole.size()); },  // NOLINT(performance-*)
+        tidefall::discard_undelivered{}, 8);
     for (int value = 0; value < 100; ++value) values.insert(value);
     clock->advance(5s);
     for (int value = 0; value < 10; ++value) values.insert(value);
@@ -165,9 +166,11 @@ TEST_CASE("partition: a threshold counts over the stripes, and every crossing st
 }
 
 TEST_CASE("partition: stripes are a power of two") {
-    CHECK_THROWS_WITH(set_buffer({}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 3),
+    CHECK_THROWS_WITH(set_buffer(
+                          {}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 3),
                       tests::ContainsSubstring("stripes is 3, but must be a power of two"));
-    CHECK_THROWS_AS(set_buffer({}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 0),
+    CHECK_THROWS_AS(set_buffer(
+                        {}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 0),
                     tidefall::invalid_options);
 }
 
@@ -200,7 +203,8 @@ TEST_CASE("partition: ten intervals after its last swap an idle partition gives 
 TEST_CASE("partition: what is dropped at a deadline comes back from every stripe") {
     auto const clock = tidefall::make_manual_runtime();
     tests::returns<int> const back;
-    set_buffer values({.partitions = 2, .runtime = clock}, [](std::span<int>) {}, back, 4);
+    set_buffer values(
+        {.partitions = 2, .runtime = clock}, [](std::span<int>) {}, back, 4);
     for (int value = 0; value < 100; ++value) values.insert(value);
     CHECK(values.stop(0s).dropped == 100);
     auto all = back.values();

@@ -76,14 +76,14 @@ TEST_CASE("queue: every write form accepts, and the items arrive in insertion or
     CHECK(events.size() == 14);
     clock->advance(5s);
     CHECK(events.size() == 0);
-    CHECK(seen == std::vector<std::string>{"1a", "2b", "3c", "4d", "4d", "5e", "6f", "7g", "8h", "9i", "7g", "8h",
-                                           "7g", "8h"});
+    CHECK(seen ==
+          std::vector<std::string>{"1a", "2b", "3c", "4d", "4d", "5e", "6f", "7g", "8h", "9i", "7g", "8h", "7g", "8h"});
 }
 
 TEST_CASE("queue: n values make ceil(n / batch size) calls, each full but the last") {
     auto const clock = tidefall::make_manual_runtime();
-    auto const batch = GENERATE(std::size_t{1}, 2, 7, 10, 64, 100, 127, 128, 129, 1000, 5000,
-                                std::numeric_limits<std::size_t>::max());
+    auto const batch =
+        GENERATE(std::size_t{1}, 2, 7, 10, 64, 100, 127, 128, 129, 1000, 5000, std::numeric_limits<std::size_t>::max());
     auto const count = GENERATE(1, 9, 10, 11, 128, 129, 1000, 3000);
     recorder<int> const seen;
     tidefall::queue<int> items(one_partition(clock, batch), seen);
@@ -104,8 +104,10 @@ TEST_CASE("queue: order holds across ticks, through a flush and through the fina
         tidefall::queue<int> items(one_partition(clock, 3), seen);
         for (int tick = 0; tick < 20; ++tick) {
             for (int i = 0; i < tick; ++i) items.push(next++);
-            if (tick % 3 == 0) items.flush();
-            else clock->advance(5s);
+            if (tick % 3 == 0)
+                items.flush();
+            else
+                clock->advance(5s);
         }
         for (int i = 0; i < 10; ++i) items.push(next++);
     }
@@ -158,8 +160,8 @@ TEST_CASE("queue: a partition key routes by its hash, and a character array or p
     std::vector<event> const by_name{{1, "user-1"}};
     CHECK(expected == where([&] { items.push_range(by_name, tidefall::partition_by{&event::what}); }));
     CHECK(expected == where([&] {
-        items.push_range(by_name, tidefall::partition_by{[](event const& e) { return e.what.c_str(); }});
-    }));
+              items.push_range(by_name, tidefall::partition_by{[](event const& e) { return e.what.c_str(); }});
+          }));
     CHECK(expected == where([&] { items.push_range(by_name, tidefall::partition_key{"user-1"}); }));
 
     // Consecutive integers, whose std::hash is themselves, spread too.
@@ -311,8 +313,10 @@ TEST_CASE("queue: items may be move-only, over-aligned, constant, large, bool or
             for (auto& one : b) seen.push_back(*std::exchange(one.value, nullptr));
         });
         for (int i = 0; i < 500; ++i) {
-            if (i % 2 == 0) items.push(move_only(i));
-            else items.emplace(i);
+            if (i % 2 == 0)
+                items.push(move_only(i));
+            else
+                items.emplace(i);
         }
         items.flush();
         CHECK(seen == numbers(0, 500));
@@ -637,8 +641,8 @@ TEST_CASE("queue: sorted, a move that throws while values are gathered loses no 
             auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
                 returned += rest.size();
             };
-            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value>> items(
-                one_partition(clock), processor, undelivered);
+            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value>> items(one_partition(clock),
+                                                                                             processor, undelivered);
             for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
             items.flush();
             CHECK(delivered + returned == 100);
@@ -653,12 +657,12 @@ TEST_CASE("queue: a million pushes complete while the processor is held") {
     tests::latch entered;
     tests::latch release;
     std::size_t processed = 0;
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_interval = 1ms, .processing_batch_size = 512}, [&](std::span<int> batch) {
-            entered.open();
-            release.wait();
-            processed += batch.size();
-        });
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 1ms, .processing_batch_size = 512},
+                               [&](std::span<int> batch) {
+                                   entered.open();
+                                   release.wait();
+                                   processed += batch.size();
+                               });
     items.push(0);
     entered.wait();
     for (int i = 1; i < 1'000'000; ++i) items.push(i);
@@ -667,4 +671,50 @@ TEST_CASE("queue: a million pushes complete while the processor is held") {
     release.open();
     CHECK(items.stop().complete);
     CHECK(processed == 1'000'000);
+}
+
+TEST_CASE("queue: push_range moves what can only be moved out of a container that it was given") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<std::unique_ptr<int>> const seen;
+    tidefall::queue<std::unique_ptr<int>> items(one_partition(clock), seen);
+    std::vector<std::unique_ptr<int>> vector;
+    vector.push_back(std::make_unique<int>(1));
+    CHECK(items.push_range(std::move(vector)) == 1);
+    std::list<std::unique_ptr<int>> list;
+    list.push_back(std::make_unique<int>(2));
+    CHECK(items.push_range(std::move(list)) == 1);
+    tidefall::queue<std::shared_ptr<int>> shared(one_partition(clock), [](std::span<std::shared_ptr<int>>) {});
+    std::vector<std::unique_ptr<int>> converted;
+    converted.push_back(std::make_unique<int>(3));
+    CHECK(shared.push_range(std::move(converted)) == 1);
+    items.flush();
+    REQUIRE(seen.batches().size() == 1);
+    CHECK(seen.batches()[0].size() == 2);
+}
+
+namespace {
+struct no_address {
+    int value = 0;
+    no_address* operator&() = delete;
+    no_address const* operator&() const = delete;
+    template <typename T>
+    friend void operator,(no_address*, T&&) = delete;
+};
+}  // namespace
+
+TEST_CASE("queue: items may overload operator& and the comma") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> seen;
+    auto const processor = [&](std::span<no_address> batch) {
+        for (auto const& one : batch) seen.push_back(one.value);
+    };
+    tidefall::queue<no_address, tidefall::sorted_by<&no_address::value>> sorted(one_partition(clock), processor);
+    sorted.push({2});
+    sorted.push({1});
+    sorted.push_range(std::vector<no_address>{{3}});
+    sorted.flush();
+    tidefall::queue<no_address> items(one_partition(clock), processor);
+    items.push_range(std::vector<no_address>{{4}});
+    items.flush();
+    CHECK(seen == std::vector<int>{1, 2, 3, 4});
 }

@@ -34,7 +34,8 @@ bool has(std::vector<std::string> const& names, std::string const& name) {
 
 TEST_CASE("runtime: its options are checked before a thread starts") {
     auto const before = tests::thread_count();
-    CHECK_THROWS_WITH(make_runtime({.workers = 0}), tests::ContainsSubstring("option workers is 0, but must be 1 to 1024"));
+    CHECK_THROWS_WITH(make_runtime({.workers = 0}),
+                      tests::ContainsSubstring("option workers is 0, but must be 1 to 1024"));
     CHECK_THROWS_AS(make_runtime({.workers = 1025}), invalid_options);
     CHECK_THROWS_AS(make_runtime({.thread_name = ""}), invalid_options);
     CHECK(tests::thread_count() == before);

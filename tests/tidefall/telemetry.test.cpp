@@ -18,7 +18,9 @@ using tests::recorder;
 
 namespace {
 
-std::vector<int> ones(std::size_t count) { return std::vector<int>(count, 1); }
+std::vector<int> ones(std::size_t count) {
+    return std::vector<int>(count, 1);
+}
 
 }  // namespace
 
@@ -26,8 +28,8 @@ TEST_CASE("telemetry: one start and one stop a drain, with its trigger") {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
     {
-        tidefall::queue<int> items(
-            {.partitions = 1, .drain_threshold = 5, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+        tidefall::queue<int> items({.partitions = 1, .drain_threshold = 5, .telemetry = log, .runtime = clock},
+                                   [](std::span<int>) {});
         clock->advance(1h);
         items.flush();  // nothing to do: no event
         items.push_range(ones(3));
@@ -38,11 +40,9 @@ TEST_CASE("telemetry: one start and one stop a drain, with its trigger") {
         items.flush();
         items.push_range(ones(1));
     }
-    CHECK(log->lines() == lines{"partition_start 0",
-                                "processing_start 0 3 interval", "processing_stop 0 3",
-                                "processing_start 0 7 threshold", "processing_stop 0 7",
-                                "processing_start 0 2 flush", "processing_stop 0 2",
-                                "processing_start 0 1 stop", "processing_stop 0 1",
+    CHECK(log->lines() == lines{"partition_start 0", "processing_start 0 3 interval", "processing_stop 0 3",
+                                "processing_start 0 7 threshold", "processing_stop 0 7", "processing_start 0 2 flush",
+                                "processing_stop 0 2", "processing_start 0 1 stop", "processing_stop 0 1",
                                 "partition_stop 0 stopped"});
 }
 
@@ -60,18 +60,17 @@ TEST_CASE("telemetry: an exception emits processing_exception and then processin
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
     int calls = 0;
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock}, [&](std::span<int>) {
-            if (++calls == 2) throw std::runtime_error("second");
-            if (calls == 3) throw 42;  // NOLINT
-        });
+    tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock},
+                               [&](std::span<int>) {
+                                   if (++calls == 2) throw std::runtime_error("second");
+                                   if (calls == 3) throw 42;  // NOLINT
+                               });
     log->clear();
     items.push_range(ones(35));
     clock->advance(5s);
-    CHECK(log->lines() == lines{"processing_start 0 35 interval",
-                                "processing_exception 0 10 second", "processing_failed 0 10 exception",
-                                "processing_exception 0 10 not a std::exception", "processing_failed 0 10 exception",
-                                "processing_stop 0 35"});
+    CHECK(log->lines() == lines{"processing_start 0 35 interval", "processing_exception 0 10 second",
+                                "processing_failed 0 10 exception", "processing_exception 0 10 not a std::exception",
+                                "processing_failed 0 10 exception", "processing_stop 0 35"});
 }
 
 TEST_CASE("telemetry: what events carry") {

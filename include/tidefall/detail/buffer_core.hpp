@@ -28,8 +28,9 @@ class buffer_core {
 public:
     using value_type = typename Table::value_type;
 
-    buffer_core(std::string buffer_name, std::size_t stripe_count, std::shared_ptr<scheduler> serving, std::shared_ptr<telemetry_hook> hook,
-                std::unique_ptr<processor<Table>> process, std::unique_ptr<undelivered_handler<value_type>> rest)
+    buffer_core(std::string buffer_name, std::size_t stripe_count, std::shared_ptr<scheduler> serving,
+                std::shared_ptr<telemetry_hook> hook, std::unique_ptr<processor<Table>> process,
+                std::unique_ptr<undelivered_handler<value_type>> rest)
         : name(std::move(buffer_name)),
           schedule(std::move(serving)),
           stripes(std::make_unique<stripe<Table>[]>(stripe_count)),

@@ -24,7 +24,9 @@ struct delivered {
     using type = Table;
 };
 template <typename Table>
-    requires requires { typename Table::delivered_table; }
+    requires requires {
+        typename Table::delivered_table;
+    }
 struct delivered<Table> {
     using type = typename Table::delivered_table;
 };
@@ -46,26 +48,33 @@ constexpr processor_form form_of() {
     using value = typename Table::value_type;
     using batch = std::span<value>;
     using const_batch = std::span<value const>;
-    if constexpr (takes_with_token<F, batch>) return processor_form::span_token;
-    else if constexpr (takes_with_token<F, const_batch>) return processor_form::const_span_token;
-    else if constexpr (std::is_invocable_v<F&, batch>) return processor_form::span;
-    else if constexpr (std::is_invocable_v<F&, const_batch>) return processor_form::const_span;
-    else if constexpr (takes_with_token<F, delivered_table<Table>>) return processor_form::table_token;
-    else if constexpr (std::is_invocable_v<F&, delivered_table<Table>>) return processor_form::table;
-    else return processor_form::none;
+    if constexpr (takes_with_token<F, batch>)
+        return processor_form::span_token;
+    else if constexpr (takes_with_token<F, const_batch>)
+        return processor_form::const_span_token;
+    else if constexpr (std::is_invocable_v<F&, batch>)
+        return processor_form::span;
+    else if constexpr (std::is_invocable_v<F&, const_batch>)
+        return processor_form::const_span;
+    else if constexpr (takes_with_token<F, delivered_table<Table>>)
+        return processor_form::table_token;
+    else if constexpr (std::is_invocable_v<F&, delivered_table<Table>>)
+        return processor_form::table;
+    else
+        return processor_form::none;
 }
 
 }  // namespace detail
 
 /// True for a callable that a buffer of `Table` accepts as its processor.
 template <typename F, typename Table>
-concept processor_for = std::is_constructible_v<std::decay_t<F>, F> &&
-                        detail::form_of<std::decay_t<F>, Table>() != detail::processor_form::none;
+concept processor_for = std::is_constructible_v<std::decay_t<F>, F> && detail::form_of<std::decay_t<F>, Table>()
+!= detail::processor_form::none;
 
 /// True for a callable that a buffer of values `V` accepts for what its processor did not take.
 template <typename F, typename V>
-concept undelivered_for = std::is_constructible_v<std::decay_t<F>, F> &&
-                          std::is_invocable_v<std::decay_t<F>&, std::span<V>, failure const&>;
+concept undelivered_for = std::is_constructible_v<std::decay_t<F>, F> && std::is_invocable_v < std::decay_t<F>
+&, std::span<V>, failure const& > ;
 
 namespace detail {
 
@@ -103,17 +112,25 @@ public:
     }
 
     void process(std::span<value_type> batch, [[maybe_unused]] stop_signal const& signal) override {
-        if constexpr (form == processor_form::span_token) std::invoke(f_, batch, signal.token());
-        else if constexpr (form == processor_form::const_span_token) std::invoke(f_, constant(batch), signal.token());
-        else if constexpr (form == processor_form::span) std::invoke(f_, batch);
-        else if constexpr (form == processor_form::const_span) std::invoke(f_, constant(batch));
-        else static_cast<void>(batch);
+        if constexpr (form == processor_form::span_token)
+            std::invoke(f_, batch, signal.token());
+        else if constexpr (form == processor_form::const_span_token)
+            std::invoke(f_, constant(batch), signal.token());
+        else if constexpr (form == processor_form::span)
+            std::invoke(f_, batch);
+        else if constexpr (form == processor_form::const_span)
+            std::invoke(f_, constant(batch));
+        else
+            static_cast<void>(batch);
     }
 
     void process(delivered_table<Table>&& table, [[maybe_unused]] stop_signal const& signal) override {
-        if constexpr (form == processor_form::table_token) std::invoke(f_, std::move(table), signal.token());
-        else if constexpr (form == processor_form::table) std::invoke(f_, std::move(table));
-        else static_cast<void>(table);
+        if constexpr (form == processor_form::table_token)
+            std::invoke(f_, std::move(table), signal.token());
+        else if constexpr (form == processor_form::table)
+            std::invoke(f_, std::move(table));
+        else
+            static_cast<void>(table);
     }
 
 private:

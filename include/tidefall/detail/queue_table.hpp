@@ -85,7 +85,8 @@ public:
     /// Constructs a value at the end. Throws what the constructor throws, or std::bad_alloc; then nothing changed.
     template <typename... Args>
     T& emplace_back(Args&&... args) {
-        if (end_ == limit_) [[unlikely]] next_segment();
+        if (end_ == limit_) [[unlikely]]
+            next_segment();
         T* const made = std::construct_at(end_, std::forward<Args>(args)...);
         ++end_;
         return *made;
@@ -106,7 +107,8 @@ public:
                 end_ = std::uninitialized_copy_n(source, here, end_);
                 source += here;
             } else {
-                for (T* const stop = end_ + here; end_ != stop; static_cast<void>(++end_), ++source) std::construct_at(end_, *source);
+                for (T* const stop = end_ + here; end_ != stop; static_cast<void>(++end_), ++source)
+                    std::construct_at(end_, *source);
             }
         }
     }
@@ -173,7 +175,7 @@ private:
         auto const bytes = header_size + capacity * sizeof(T);
         void* memory = nullptr;
         if constexpr (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
-            memory = ::operator new(bytes, std::align_val_t{alignment});
+            memory = ::operator new (bytes, std::align_val_t{alignment});
         } else {
             memory = ::operator new(bytes);
         }
@@ -182,7 +184,7 @@ private:
 
     static void free(segment* one) noexcept {
         if constexpr (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
-            ::operator delete(one, std::align_val_t{alignment});
+            ::operator delete (one, std::align_val_t{alignment});
         } else {
             ::operator delete(one);
         }
@@ -192,13 +194,14 @@ private:
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
-    void next_segment() {
+    void
+    next_segment() {
         segment* next = written_ == nullptr ? nullptr : written_->next;
         if (next == nullptr) {
-            next = allocate(written_ == nullptr
-                                ? values_in(first_segment_bytes)
-                                : std::min(written_->capacity * 2,
-                                           std::max(values_in(longest_segment_bytes), written_->capacity)));
+            next = allocate(
+                written_ == nullptr
+                    ? values_in(first_segment_bytes)
+                    : std::min(written_->capacity * 2, std::max(values_in(longest_segment_bytes), written_->capacity)));
             (written_ == nullptr ? first_ : written_->next) = next;
             ++kept_;
         }
@@ -227,10 +230,14 @@ private:
         }
     }
 
-    [[nodiscard]] T* end_of(segment const* one) const noexcept { return one == written_ ? end_ : one->used_to; }
+    [[nodiscard]] T* end_of(segment const* one) const noexcept {
+        return one == written_ ? end_ : one->used_to;
+    }
 
     // Where the untaken values begin. Nothing was taken: at the first value.
-    [[nodiscard]] segment* first_untaken() const noexcept { return taken_in_ != nullptr ? taken_in_ : first_; }
+    [[nodiscard]] segment* first_untaken() const noexcept {
+        return taken_in_ != nullptr ? taken_in_ : first_;
+    }
     [[nodiscard]] T* position() const noexcept {
         if (taken_in_ != nullptr) return taken_to_;
         return first_ != nullptr ? first_->values() : nullptr;
@@ -246,9 +253,7 @@ private:
         using reference = Value&;
 
         iterator_over() noexcept = default;
-        iterator_over(segment* in, T* at, queue_table const* of) noexcept : in_(in), at_(at), of_(of) {
-            skip_ends();
-        }
+        iterator_over(segment* in, T* at, queue_table const* of) noexcept : in_(in), at_(at), of_(of) { skip_ends(); }
         // NOLINTNEXTLINE(google-explicit-constructor): an iterator converts to its constant one
         operator iterator_over<T const>() const noexcept { return {in_, at_, of_}; }
 

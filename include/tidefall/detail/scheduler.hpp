@@ -145,9 +145,7 @@ public:
 private:
     static constexpr time_point awake = time_point::min();
 
-    [[nodiscard]] time_point earliest() const noexcept {
-        return schedule_.empty() ? never : schedule_.begin()->first;
-    }
+    [[nodiscard]] time_point earliest() const noexcept { return schedule_.empty() ? never : schedule_.begin()->first; }
 
     member const which_;
 
@@ -317,7 +315,8 @@ private:
             if (settling_.exchange(true, std::memory_order_seq_cst)) return;
             for (bool busy = true; busy;) {
                 busy = false;
-                while (sound_timeout() || sound_tick()) {}
+                while (sound_timeout() || sound_tick()) {
+                }
                 while (auto job = jobs.take()) {
                     run(std::move(job), never);
                     busy = true;
@@ -343,8 +342,7 @@ private:
         auto seen = manual_now_.load(std::memory_order_relaxed);
         while (seen < target) {
             // Releases [manual clock]. Relaxed on failure: the value is only compared.
-            if (manual_now_.compare_exchange_weak(seen, target, std::memory_order_release,
-                                                  std::memory_order_relaxed)) {
+            if (manual_now_.compare_exchange_weak(seen, target, std::memory_order_release, std::memory_order_relaxed)) {
                 return;
             }
         }

@@ -87,7 +87,8 @@ public:
             return Order::less(*a.value, *a.its_key, *b.value, *b.its_key);
         });
         sorted_left_ = places_.size();
-        while (!values_.take(sorted_left_).empty()) {}  // from now on places_ says which values are left
+        while (!values_.take(sorted_left_).empty()) {
+        }  // from now on places_ says which values are left
     }
 
     [[nodiscard]] std::span<T> take(std::size_t most) noexcept {

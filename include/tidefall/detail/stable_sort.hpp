@@ -32,8 +32,7 @@ void stable_sort(std::vector<Item>& items, std::vector<Item>& spare, Less less) 
             std::size_t left = low;
             std::size_t right = middle;
             for (std::size_t at = low; at < high; ++at) {
-                bool const take_right =
-                    right < high && (left == middle || less(items[right], items[left]));
+                bool const take_right = right < high && (left == middle || less(items[right], items[left]));
                 spare[at] = take_right ? items[right++] : items[left++];
             }
         }

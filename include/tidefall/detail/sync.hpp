@@ -35,11 +35,17 @@ using thread = std::thread;
 using monotonic_clock = std::chrono::steady_clock;
 using wall_clock = std::chrono::system_clock;
 
-[[nodiscard]] inline thread::id this_thread_id() noexcept { return std::this_thread::get_id(); }
+[[nodiscard]] inline thread::id this_thread_id() noexcept {
+    return std::this_thread::get_id();
+}
 
-inline void yield() noexcept { std::this_thread::yield(); }
+inline void yield() noexcept {
+    std::this_thread::yield();
+}
 
-inline void sleep_for(std::chrono::microseconds spell) { std::this_thread::sleep_for(spell); }
+inline void sleep_for(std::chrono::microseconds spell) {
+    std::this_thread::sleep_for(spell);
+}
 
 /// Tells the processor that this thread spins.
 inline void spin_hint() noexcept {

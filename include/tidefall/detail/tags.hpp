@@ -17,8 +17,8 @@ namespace detail {
 
 /// How a tag holds what it was given: small values by copy (bit-fields too), everything else by reference.
 template <typename K>
-using tag_storage = std::conditional_t<std::is_trivially_copyable_v<K> && !std::is_array_v<K> && sizeof(K) <= 16, K,
-                                       K const&>;
+using tag_storage =
+    std::conditional_t<std::is_trivially_copyable_v<K> && !std::is_array_v<K> && sizeof(K) <= 16, K, K const&>;
 
 }  // namespace detail
 
@@ -88,8 +88,10 @@ concept bulk_write_tags = (is_bulk_tag<Tags> && ...) && at_most_once<Tags...>;
 /// The tag of this kind among several; there is one.
 template <template <typename> typename Tag, typename First, typename... Rest>
 [[nodiscard]] constexpr auto const& tag_in(First const& first, Rest const&... rest) noexcept {
-    if constexpr (is_tag<Tag, First>) return first;
-    else return tag_in<Tag>(rest...);
+    if constexpr (is_tag<Tag, First>)
+        return first;
+    else
+        return tag_in<Tag>(rest...);
 }
 
 /// Spreads the bits of a hash: std::hash of an integer is the integer. (The finaliser of splitmix64.)
@@ -102,9 +104,9 @@ template <template <typename> typename Tag, typename First, typename... Rest>
 }
 
 template <typename T>
-inline constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
-                                     std::is_same_v<T, char8_t> || std::is_same_v<T, char16_t> ||
-                                     std::is_same_v<T, char32_t>;
+inline constexpr bool is_character =
+    std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char8_t> ||
+    std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 
 template <typename K>
 [[nodiscard]] std::uint64_t mixed_hash(K const& key) {

@@ -21,7 +21,8 @@ template <typename F>
 // The foreign exception has no object to refer to, which g++'s UBSan takes for a null reference.
 __attribute__((no_sanitize("undefined")))
 #endif
-std::exception_ptr thrown_by(F&& f) {
+std::exception_ptr
+thrown_by(F&& f) {
     try {
         std::forward<F>(f)();
         return nullptr;
