@@ -393,7 +393,7 @@ private:
         ++begun_;
         requested_.reset();
         tick_at_ = detail::never;
-        remaining_ = swapped_ = stripes_.exchange(drained_, closed_);
+        remaining_ = swapped_ = stripes_.swap_tables(drained_, closed_);
         if (remaining_ == 0) {
             ++ended_;
         } else {

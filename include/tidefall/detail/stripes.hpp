@@ -57,7 +57,7 @@ public:
 
     /// Exchanges the tables with `spare` (empty ones, one a stripe) and returns how many values they hold; if none,
     /// nothing is exchanged. With `close`, no write is accepted from this instant on.
-    std::size_t exchange(std::span<Table> spare, bool close) noexcept {
+    std::size_t swap_tables(std::span<Table> spare, bool close) noexcept {
         all_locked const locked(*this);
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
         for (std::size_t i = 0; i < stripes_.size(); ++i) {

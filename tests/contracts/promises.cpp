@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+//
+// What the compiler can say of the contract, positive and negative. One of two translation units of one program.
+#include <tidefall/tidefall.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+using namespace tidefall;
+
+struct event {
+    int id = 0;
+    std::string what;
+};
+using events = queue<event>;
+
+// Buffers are neither copyable nor movable.
+static_assert(!std::is_copy_constructible_v<events> && !std::is_move_constructible_v<events>);
+static_assert(!std::is_copy_assignable_v<events> && !std::is_move_assignable_v<events>);
+static_assert(std::is_nothrow_destructible_v<events>);
+static_assert(std::is_base_of_v<buffer<queue_table<event>>, events>);
+static_assert(std::is_same_v<events::value_type, event>);
+static_assert(std::is_final_v<manual_runtime> && std::is_base_of_v<runtime, manual_runtime>);
+
+// Aggregates, whose every member has an initialiser.
+static_assert(std::is_aggregate_v<options> && std::is_aggregate_v<options_update>);
+static_assert(std::is_aggregate_v<runtime_options> && std::is_aggregate_v<failure>);
+static_assert(std::is_aggregate_v<drain_report> && std::is_aggregate_v<buffer_stats>);
+static_assert(std::is_base_of_v<std::invalid_argument, invalid_options>);
+static_assert(std::is_same_v<decltype(options::processing_interval), std::chrono::nanoseconds>);
+static_assert(std::is_same_v<decltype(options_update::capacity), std::optional<std::optional<std::size_t>>>);
+
+// The forms of a processor, and what is none.
+template <typename F>
+constexpr bool accepted = processor_for<F, queue_table<event>>;
+static_assert(accepted<void (*)(std::span<event>)>);
+static_assert(accepted<void (*)(std::span<event const>)>);
+static_assert(accepted<void(std::span<event>)>);
+static_assert(accepted<int (*)(queue_table<event>)>);
+static_assert(accepted<std::function<void(std::span<event>)>>);
+#if defined(__cpp_lib_jthread)
+static_assert(accepted<void (*)(std::span<event>, std::stop_token)>);
+static_assert(accepted<void (*)(queue_table<event>, std::stop_token)>);
+#endif
+static_assert(!accepted<void (*)()>);
+static_assert(!accepted<void (*)(event)>);
+static_assert(!accepted<void (*)(std::span<int>)>);
+static_assert(!accepted<void (*)(std::vector<event>)>);
+static_assert(!accepted<void (*)(std::span<event>, int)>);
+static_assert(!accepted<int>);
+static_assert(undelivered_for<void (*)(std::span<event>, failure const&), event>);
+static_assert(!undelivered_for<void (*)(std::span<event>), event>);
+
+// Tags.
+template <typename... Tags>
+constexpr bool single = detail::single_write_tags<Tags...>;
+template <typename... Tags>
+constexpr bool bulk = detail::bulk_write_tags<Tags...>;
+static_assert(single<> && single<partition_key<int>> && single<sort_key<int>, partition_key<int>>);
+static_assert(!single<partition_key<int>, partition_key<int>>);
+static_assert(!single<partition_by<int>> && !single<sort_key_by<int>> && !single<int>);
+static_assert(bulk<partition_by<int>, sort_key_by<int>> && bulk<partition_key<int>>);
+static_assert(!bulk<partition_by<int>, partition_key<int>> && !bulk<sort_key<int>, sort_key_by<int>>);
+static_assert(std::is_same_v<decltype(partition_key{1}), partition_key<int>>);
+static_assert(std::is_same_v<decltype(partition_key{"text"}), partition_key<char const (&)[5]>>);
+static_assert(std::is_same_v<decltype(partition_key{std::string()}), partition_key<std::string const&>>);
+
+// Tables.
+static_assert(table<queue_table<event>> && table<queue_table<std::unique_ptr<int>>>);
+static_assert(!table<std::vector<event>> && !table<int>);
+static_assert(std::is_nothrow_move_constructible_v<queue_table<event>>);
+static_assert(!std::is_copy_constructible_v<queue_table<event>>);
+static_assert(std::forward_iterator<queue_table<event>::iterator>);
+static_assert(std::forward_iterator<queue_table<event>::const_iterator>);
+static_assert(std::is_convertible_v<queue_table<event>::iterator, queue_table<event>::const_iterator>);
+
+}  // namespace
+
+std::size_t size_in_the_other_file();
+std::uint32_t thread_number_in_the_other_file();
+
+int main() {
+    if (sizeof(events) != size_in_the_other_file()) return 1;
+    // One numbering of threads in the whole program.
+    return detail::thread_number() == thread_number_in_the_other_file() ? 0 : 1;
+}
