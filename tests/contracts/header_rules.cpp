@@ -21,7 +21,9 @@ void fault(std::filesystem::path const& file, std::size_t line, std::string cons
 }
 
 /// The code of a line, without its comment.
-std::string code_of(std::string const& line) { return line.substr(0, line.find("//")); }
+std::string code_of(std::string const& line) {
+    return line.substr(0, line.find("//"));
+}
 
 /// Where a label like [stripe] stands in a comment that says "acquires" or "releases", or both in one.
 struct label {

@@ -29,4 +29,6 @@ std::size_t size_in_the_other_file() {
     return items.stop().processed == 1 ? sizeof items : 0;
 }
 
-std::uint32_t thread_number_in_the_other_file() { return tidefall::detail::thread_number(); }
+std::uint32_t thread_number_in_the_other_file() {
+    return tidefall::detail::thread_number();
+}

@@ -141,14 +141,19 @@ void run(plan const& how, std::uint64_t seed, std::uint32_t items_a_producer) {
             std::mt19937_64 random(seed);
             while (at_work > 0) {
                 switch (random() % 4) {
-                    case 0: CHECK(items.flush().complete); break;
+                    case 0: {
+                        // A stop may give up beside it.
+                        auto const complete = items.flush().complete;
+                        if (how.stop_within == std::chrono::nanoseconds::max()) CHECK(complete);
+                        break;
+                    }
                     case 1: items.flush(0s); break;
                     case 2:
-                        items.update_options(
-                            {.processing_interval = std::chrono::microseconds(50 + random() % 2000),
-                             .processing_batch_size = 1 + random() % 1000,
-                             .drain_threshold = random() % 2 == 0 ? std::optional<std::size_t>(1 + random() % 10'000)
-                                                                  : std::nullopt});
+                        items.update_options({.processing_interval = std::chrono::microseconds(50 + random() % 2000),
+                                              .processing_batch_size = 1 + random() % 1000,
+                                              .drain_threshold = random() % 2 == 0
+                                                                     ? std::optional<std::size_t>(1 + random() % 10'000)
+                                                                     : std::nullopt});
                         break;
                     default: {
                         auto const now = items.stats();
@@ -166,6 +171,7 @@ void run(plan const& how, std::uint64_t seed, std::uint32_t items_a_producer) {
         for (auto& thread : threads) thread.join();
         auto const report = items.stop();
         if (how.stop_within == std::chrono::nanoseconds::max()) CHECK(report.complete);
+        while (items.stats().in_flight > 0) std::this_thread::yield();  // a call that the stop did not wait for
         stats = items.stats();
     }
     std::uint64_t total = 0;
@@ -173,7 +179,6 @@ void run(plan const& how, std::uint64_t seed, std::uint32_t items_a_producer) {
     CHECK(stats.accepted == total);
     CHECK(stats.accepted == stats.processed + stats.failed + stats.dropped + stats.pending + stats.in_flight);
     CHECK(stats.pending == 0);
-    CHECK(stats.in_flight == 0);
     CHECK(check.count == total);
     CHECK((stats.failed > 0) == (failed_batches > 0));
     check.check_complete(accepted);
@@ -182,10 +187,9 @@ void run(plan const& how, std::uint64_t seed, std::uint32_t items_a_producer) {
 }  // namespace
 
 TEST_CASE("stress: producers against ticks, thresholds, flushes and updates") {
-    for (plan const& how : {plan{1, 1, false, std::chrono::nanoseconds::max()},
-                            plan{4, 2, false, std::chrono::nanoseconds::max()},
-                            plan{8, 1, true, std::chrono::nanoseconds::max()},
-                            plan{8, 8, true, std::chrono::nanoseconds::max()}}) {
+    for (plan const& how :
+         {plan{1, 1, false, std::chrono::nanoseconds::max()}, plan{4, 2, false, std::chrono::nanoseconds::max()},
+          plan{8, 1, true, std::chrono::nanoseconds::max()}, plan{8, 8, true, std::chrono::nanoseconds::max()}}) {
         INFO("producers " << how.producers << ", partitions " << how.partitions);
         run(how, seed(), 400'000);
     }
