@@ -3,4 +3,6 @@
 struct bad {
     ~bad() noexcept(false) {}
 };
-int main() { tidefall::queue<bad> items({}, [](std::span<bad>) {}); }
+int main() {
+    tidefall::queue<bad> items({}, [](std::span<bad>) {});
+}

@@ -1,3 +1,5 @@
 // must fail: the processor must be callable as f(std::span<V>)
 #include <tidefall/queue.hpp>
-int main() { tidefall::queue<int> items({}, [](std::string) {}); }
+int main() {
+    tidefall::queue<int> items({}, [](std::string) {});
+}
