@@ -7,20 +7,20 @@
 #pragma once
 
 #include <tidefall/detail/buffer_core.hpp>
-#include <tidefall/detail/scratch.hpp>
+#include <tidefall/detail/drained_tables.hpp>
+#include <tidefall/detail/reporter.hpp>
 #include <tidefall/detail/stripes.hpp>
+#include <tidefall/detail/table.hpp>
 #include <tidefall/detail/time.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -29,36 +29,6 @@
 #include <vector>
 
 namespace tidefall::inline v0 {
-
-/// The storage of one stripe. A table knows nothing of threads: the engine calls it under the stripe's lock, or owns
-/// it alone once it is drained. Default construction must not allocate: it happens where nothing may fail.
-///
-/// - `value_type`: what a processor receives in a span.
-/// - `size()`: values that were written and not taken. Called with every write: keep it to a load or two.
-/// - `take(most)`: hands out the next values, side by side, at least one and at most `most`, in place; empty only if
-///   none is left. The caller destroys them; the memory stays until `clear`. The engine gathers short runs.
-/// - `clear()`: destroys what was not taken, and keeps the memory for the next filling.
-/// - `shrink_to_fit()`: gives the memory back. The table is empty.
-///
-/// Optional:
-/// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
-/// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
-///   leave what it did not hand over to be taken.
-/// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes.
-template <typename T>
-concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
-    std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
-    requires(T& drained, T const& constant, std::size_t most) {
-    typename T::value_type;
-    { constant.size() }
-    noexcept->std::same_as<std::size_t>;
-    { drained.take(most) }
-    noexcept->std::same_as<std::span<typename T::value_type>>;
-    { drained.clear() }
-    noexcept;
-    { drained.shrink_to_fit() }
-    noexcept;
-};
 
 template <typename Table>
 class buffer;
@@ -117,7 +87,7 @@ private:
     };
 
     partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes, options const& how)
-        : task(of.get()), core_(std::move(of)), index_(index), stripes_(stripes), drained_(stripes.size()) {
+        : task(of.get()), core_(std::move(of)), report_(*core_, index), stripes_(stripes), drained_(stripes.size()) {
         if constexpr (!requires(Table & a, Table & b) { a.absorb(std::move(b)); }) {
             if (stripes.size() > 1 && core_->process().takes_table()) {
                 throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
@@ -161,12 +131,7 @@ private:
         core_->changed();
     }
 
-    void start() noexcept {
-        if (!core_->observed()) return;
-        started_ = now();
-        core_->emit(&telemetry_hook::on_partition_start,
-                    {.buffer = core_->name, .partition = index_, .system_time = detail::wall_clock::now()});
-    }
+    void start() noexcept { report_.partition_started(); }
 
     void apply(options_update const& update) noexcept {
         {
@@ -275,7 +240,7 @@ private:
             }
         }
         drop(lost, rest_is_ours, {});
-        if (was_paused) emit_processing_stop();
+        if (was_paused) report_.processing_stopped(swapped_);
         if (announces) emit_stop();
         core_->changed();
     }
@@ -343,7 +308,7 @@ private:
             size = in_call_;
             watch();
         }
-        if (timed_out) emit_failed(failure_reason::timeout, size);
+        if (timed_out) report_.failed(failure_reason::timeout, size);
         if (stop) {
             detail::inside_callback const inside(core_.get());
             signal.stop();
@@ -371,10 +336,8 @@ private:
             }
         }
         if (result == progress::paused) drop_rest({});
-        if (result != progress::taken_over) {
-            for (auto& one : drained_) one.clear();
-        }
-        emit_processing_stop();
+        if (result != progress::taken_over) drained_.clear();
+        report_.processing_stopped(swapped_);
         end();
         return false;
     }
@@ -393,7 +356,7 @@ private:
         ++begun_;
         requested_.reset();
         tick_at_ = detail::never;
-        remaining_ = swapped_ = stripes_.swap_tables(drained_, closed_);
+        remaining_ = swapped_ = stripes_.swap_tables(drained_.tables(), closed_);
         if (remaining_ == 0) {
             ++ended_;
         } else {
@@ -449,8 +412,7 @@ private:
             return;
         }
         stripes_.shrink_to_fit();
-        for (auto& one : drained_) one.shrink_to_fit();
-        gathered_.shrink_to_fit();
+        drained_.shrink_to_fit();
     }
 
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
@@ -507,33 +469,25 @@ private:
         }
         if (late) {
             drop(lost, true, {});
-            for (auto& one : drained_) one.clear();
+            drained_.clear();
             end();
             return false;
         }
-        if (core_->observed()) {
-            processing_since_ = now();
-            core_->emit(&telemetry_hook::on_processing_start, {.buffer = core_->name,
-                                                               .partition = index_,
-                                                               .system_time = detail::wall_clock::now(),
-                                                               .monotonic_time = processing_since_,
-                                                               .size = swapped_,
-                                                               .trigger = trigger});
-        }
+        report_.processing_started(swapped_, trigger);
         return true;
     }
 
     /// Hands batch after batch to the processor.
     progress process_batches(time_point until) noexcept {
         std::exception_ptr error;
-        if (!prepared_) error = detail::thrown_by([&] { prepare(drained_); });
+        if (!prepared_) error = detail::thrown_by([&] { drained_.prepare(); });
         prepared_ = true;
         while (!error && remaining_ > 0) {
             if (until != detail::never && detail::has_passed(until, now())) return progress::paused;
             std::span<value_type> batch;
             error = detail::thrown_by([&] {
                 renew_signal();
-                batch = next_batch(batch_size());
+                batch = drained_.next_batch(std::min(batch_size(), remaining_));
             });
             if (error) break;
             if (!begin_call(batch.size())) {
@@ -542,7 +496,6 @@ private:
             }
             auto const thrown = detail::thrown_by([&] { core_->process().process(batch, signal_); });
             bool const rest_is_ours = end_call(thrown, batch);
-            destroy(batch);
             if (!rest_is_ours) return progress::taken_over;
         }
         if (error) fail_rest(error);
@@ -553,10 +506,7 @@ private:
     progress process_table() noexcept {
         auto const error = detail::thrown_by([&] {
             renew_signal();
-            for (auto& other : std::span(drained_).subspan(1)) {
-                if constexpr (requires { other.absorb(std::move(other)); }) drained_[0].absorb(std::move(other));
-            }
-            prepare(std::span(drained_).first(1));
+            drained_.merge();
         });
         if (error) {
             fail_rest(error);
@@ -568,25 +518,13 @@ private:
         }
         bool delivered = false;
         auto const thrown = detail::thrown_by([&] {
-            if constexpr (requires { typename Table::delivered_table; }) {
-                auto whole = drained_[0].deliver();
-                delivered = true;
-                core_->process().process(std::move(whole), signal_);
-            } else {
-                auto whole = std::move(drained_[0]);
-                delivered = true;
-                core_->process().process(std::move(whole), signal_);
-            }
+            auto whole = drained_.deliver();
+            delivered = true;
+            core_->process().process(std::move(whole), signal_);
         });
         end_call(thrown, {});
-        if (!delivered) hand_back_rest(failure_reason::exception, thrown);
+        if (!delivered) give_back_rest(failure_reason::exception, thrown);
         return progress::ended;
-    }
-
-    static void prepare([[maybe_unused]] std::span<Table> tables) {
-        if constexpr (requires(Table & one) { one.prepare(); }) {
-            for (auto& one : tables) one.prepare();
-        }
     }
 
     [[nodiscard]] std::size_t batch_size() const noexcept {
@@ -608,35 +546,6 @@ private:
         signal_ready_ = true;
         signal_spent_ = false;
     }
-
-    /// The next values, at most `most`: in place where a table has them side by side, gathered otherwise. If
-    /// gathering throws, `gathered_`, `loose_` and the tables hold what is left.
-    std::span<value_type> next_batch(std::size_t most) {
-        auto const size = std::min(most, remaining_);
-        auto const run = take(size);
-        if (run.size() == size) return run;
-        loose_ = run;
-        gathered_.reserve(size);
-        for (std::size_t count = 0; count < size; ++count) {
-            if (loose_.empty()) loose_ = take(size - count);
-            gathered_.push_back(std::move(loose_.front()));
-            std::destroy_at(loose_.data());
-            loose_ = loose_.subspan(1);
-        }
-        auto const batch = gathered_.values();
-        gathered_.release();
-        return batch;
-    }
-
-    /// Values of the first table that has any.
-    std::span<value_type> take(std::size_t most) noexcept {
-        for (auto& one : drained_) {
-            if (one.size() > 0) return one.take(most);
-        }
-        return {};
-    }
-
-    static void destroy(std::span<value_type> values) noexcept { std::destroy(values.begin(), values.end()); }
 
     /// False if the stop deadline passed meanwhile: then the call is not to be made.
     bool begin_call(std::size_t size) noexcept {
@@ -669,51 +578,22 @@ private:
             timed_out = timed_out_ || unnoticed;
             (timed_out || thrown ? counts_.failed : counts_.processed) += size;
         }
-        if (unnoticed) emit_failed(failure_reason::timeout, size);
+        if (unnoticed) report_.failed(failure_reason::timeout, size);
         if (timed_out) {
-            hand_back(batch, failure_reason::timeout, nullptr);
+            report_.give_back(batch, failure_reason::timeout, nullptr);
         } else if (thrown) {
-            emit_exception(thrown, size, done - call_since_);
-            hand_back(batch, failure_reason::exception, thrown);
+            report_.threw(thrown, size, done - call_since_);
+            report_.give_back(batch, failure_reason::exception, thrown);
+        } else {
+            std::destroy(batch.begin(), batch.end());
         }
         return rest_is_ours;
     }
 
-    void emit_exception(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
-        if (!core_->observed()) return;
-        core_->emit_exception({.buffer = core_->name,
-                               .partition = index_,
-                               .duration = duration,
-                               .monotonic_time = now(),
-                               .error = error,
-                               .size = size});
-        emit_failed(failure_reason::exception, size);
-    }
-
-    void emit_failed(failure_reason reason, std::size_t size) noexcept {
-        if (!core_->observed()) return;
-        core_->emit(&telemetry_hook::on_processing_failed, {.buffer = core_->name,
-                                                            .partition = index_,
-                                                            .system_time = detail::wall_clock::now(),
-                                                            .reason = reason,
-                                                            .size = size});
-    }
-
-    void hand_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
-        core_->hand_back(values, {.reason = reason, .error = error, .buffer = core_->name, .partition = index_});
-    }
-
-    /// Hands back and destroys all that the drained tables still hold, and what was gathered of them.
-    void hand_back_rest(failure_reason reason, std::exception_ptr const& error) noexcept {
-        hand_back(gathered_.values(), reason, error);
-        gathered_.clear();
-        for (auto run = std::exchange(loose_, {}); !run.empty(); run = take(detail::no_limit)) {
-            hand_back(run, reason, error);
-            destroy(run);
-        }
-        for (auto run = take(detail::no_limit); !run.empty(); run = take(detail::no_limit)) {
-            hand_back(run, reason, error);
-            destroy(run);
+    /// Gives back all that the drained tables still hold.
+    void give_back_rest(failure_reason reason, std::exception_ptr const& error) noexcept {
+        for (auto run = drained_.take_rest(); !run.empty(); run = drained_.take_rest()) {
+            report_.give_back(run, reason, error);
         }
     }
 
@@ -727,11 +607,11 @@ private:
             remaining_ = 0;
         }
         if (size == 0) {  // a stop has dropped them before
-            hand_back_rest(failure_reason::stopped, nullptr);
+            give_back_rest(failure_reason::stopped, nullptr);
             return;
         }
-        emit_exception(error, size, nanoseconds::zero());
-        hand_back_rest(failure_reason::exception, error);
+        report_.threw(error, size, nanoseconds::zero());
+        give_back_rest(failure_reason::exception, error);
     }
 
     /// Between calls the worker finds that the stop deadline has passed: drops the batch that it has made and the
@@ -745,33 +625,15 @@ private:
         drop(lost, true, batch);
     }
 
-    /// Hands back and destroys what was counted as lost: a batch that will not be called, the rest of the drained
-    /// tables if it is ours, and what waits in the write table.
+    /// Gives back what was counted as lost: a batch that will not be called, the rest of the drained tables if it is
+    /// ours, and what waits in the write table.
     void drop(std::size_t lost, bool rest_is_ours, std::span<value_type> batch) noexcept {
-        emit_dropped(lost);
-        hand_back(batch, failure_reason::stopped, nullptr);
-        destroy(batch);
-        if (rest_is_ours) hand_back_rest(failure_reason::stopped, nullptr);
+        report_.dropped(failure_reason::stopped, lost);
+        report_.give_back(batch, failure_reason::stopped, nullptr);
+        if (rest_is_ours) give_back_rest(failure_reason::stopped, nullptr);
         for (auto run = stripes_.take_closed(); !run.empty(); run = stripes_.take_closed()) {
-            hand_back(run, failure_reason::stopped, nullptr);
-            destroy(run);
+            report_.give_back(run, failure_reason::stopped, nullptr);
         }
-    }
-
-    void emit_processing_stop() noexcept {
-        if (!core_->observed()) return;
-        auto const done = now();
-        core_->emit(&telemetry_hook::on_processing_stop, {.buffer = core_->name,
-                                                          .partition = index_,
-                                                          .duration = done - processing_since_,
-                                                          .monotonic_time = done,
-                                                          .size = swapped_});
-    }
-
-    void emit_dropped(std::size_t size) noexcept {
-        if (size == 0) return;
-        core_->emit(&telemetry_hook::on_items_dropped,
-                    {.buffer = core_->name, .partition = index_, .reason = failure_reason::stopped, .size = size});
     }
 
     /// The drain is over; what was requested meanwhile follows at once.
@@ -795,13 +657,7 @@ private:
 
     /// The last code of the user that runs for the partition, but for a call that hangs.
     void emit_stop() noexcept {
-        if (core_->observed()) {
-            core_->emit(&telemetry_hook::on_partition_stop,
-                        {.buffer = core_->name,
-                         .partition = index_,
-                         .duration = now() - started_,
-                         .reason = given_up() ? stop_reason::deadline : stop_reason::stopped});
-        }
+        report_.partition_stopped(given_up() ? stop_reason::deadline : stop_reason::stopped);
         detail::lock_guard const lock(mutex_);
         stop_announced_ = true;
     }
@@ -811,17 +667,12 @@ private:
     static constexpr int intervals_until_trim = 10;
 
     std::shared_ptr<core> const core_;
-    std::size_t const index_;
-    time_point started_{};
-
+    detail::reporter<Table> report_;
     detail::stripe_set<Table> stripes_;  ///< guarded by their own locks, taken after mutex_
 
     // Invariant: owned by whoever runs the drain; see the life of a drain above.
-    std::vector<Table> drained_;            ///< one for each stripe; empty while idle
-    detail::scratch<value_type> gathered_;  ///< a batch that no table has side by side
-    std::span<value_type> loose_;           ///< taken to be gathered; empty but after a throw
+    detail::drained_tables<Table> drained_;
     bool prepared_ = false;
-    time_point processing_since_{};
 
     mutable detail::mutex mutex_;
     // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.

@@ -37,8 +37,8 @@ public:
 
     [[nodiscard]] std::span<T> values() const noexcept { return {values_, size_}; }
 
-    /// Forgets the values: somebody else destroys them.
-    void release() noexcept { size_ = 0; }
+    /// Hands the values out: the caller destroys them before it comes back.
+    std::span<T> release() noexcept { return {values_, std::exchange(size_, 0)}; }
 
     void clear() noexcept {
         std::destroy_n(values_, size_);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/buffer_core.hpp>
+#include <tidefall/detail/time.hpp>
+#include <tidefall/results.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <span>
+
+namespace tidefall::inline v0::detail {
+
+/// Tells the user what becomes of one partition: its events, and what it could not deliver. Code of the user runs in
+/// every function; no lock is held.
+template <typename Table>
+class reporter {
+public:
+    using value_type = typename Table::value_type;
+
+    reporter(buffer_core<Table>& core, std::size_t partition) noexcept : core_(core), partition_(partition) {}
+
+    void partition_started() noexcept {
+        if (!core_.observed()) return;
+        started_ = now();
+        core_.emit(&telemetry_hook::on_partition_start,
+                   {.buffer = core_.name, .partition = partition_, .system_time = wall_clock::now()});
+    }
+
+    void partition_stopped(stop_reason reason) noexcept {
+        if (!core_.observed()) return;
+        core_.emit(&telemetry_hook::on_partition_stop,
+                   {.buffer = core_.name, .partition = partition_, .duration = now() - started_, .reason = reason});
+    }
+
+    void processing_started(std::size_t size, drain_trigger trigger) noexcept {
+        if (!core_.observed()) return;
+        processing_since_ = now();
+        core_.emit(&telemetry_hook::on_processing_start, {.buffer = core_.name,
+                                                          .partition = partition_,
+                                                          .system_time = wall_clock::now(),
+                                                          .monotonic_time = processing_since_,
+                                                          .size = size,
+                                                          .trigger = trigger});
+    }
+
+    void processing_stopped(std::size_t size) noexcept {
+        if (!core_.observed()) return;
+        auto const done = now();
+        core_.emit(&telemetry_hook::on_processing_stop, {.buffer = core_.name,
+                                                         .partition = partition_,
+                                                         .duration = done - processing_since_,
+                                                         .monotonic_time = done,
+                                                         .size = size});
+    }
+
+    void threw(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
+        if (!core_.observed()) return;
+        core_.emit_exception({.buffer = core_.name,
+                              .partition = partition_,
+                              .duration = duration,
+                              .monotonic_time = now(),
+                              .error = error,
+                              .size = size});
+        failed(failure_reason::exception, size);
+    }
+
+    void failed(failure_reason reason, std::size_t size) noexcept {
+        if (!core_.observed()) return;
+        core_.emit(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
+                                                           .partition = partition_,
+                                                           .system_time = wall_clock::now(),
+                                                           .reason = reason,
+                                                           .size = size});
+    }
+
+    void dropped(failure_reason reason, std::size_t size) noexcept {
+        if (size == 0) return;
+        core_.emit(&telemetry_hook::on_items_dropped,
+                   {.buffer = core_.name, .partition = partition_, .reason = reason, .size = size});
+    }
+
+    /// Hands values to `undelivered` and destroys them.
+    void give_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
+        core_.hand_back(values, {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
+        std::destroy(values.begin(), values.end());
+    }
+
+private:
+    [[nodiscard]] time_point now() const noexcept { return core_.schedule->now(); }
+
+    buffer_core<Table>& core_;
+    std::size_t const partition_;
+    time_point started_{};
+    time_point processing_since_{};  ///< of the drain in progress; written by who runs it
+};
+
+}  // namespace tidefall::inline v0::detail

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/version.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+
+namespace tidefall::inline v0 {
+
+/// The storage of one stripe. A table knows nothing of threads: the engine calls it under the stripe's lock, or owns
+/// it alone once it is drained. Default construction must not allocate: it happens where nothing may fail.
+///
+/// - `value_type`: what a processor receives in a span.
+/// - `size()`: values that were written and not taken. Called with every write: keep it to a load or two.
+/// - `take(most)`: hands out the next values, side by side, at least one and at most `most`, in place; empty only if
+///   none is left. The caller destroys them; the memory stays until `clear`. The engine gathers short runs.
+/// - `clear()`: destroys what was not taken, and keeps the memory for the next filling.
+/// - `shrink_to_fit()`: gives the memory back. The table is empty.
+///
+/// Optional:
+/// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
+/// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
+///   leave what it did not hand over to be taken.
+/// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes.
+template <typename T>
+concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
+    std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
+    requires(T& drained, T const& constant, std::size_t most) {
+    typename T::value_type;
+    { constant.size() }
+    noexcept->std::same_as<std::size_t>;
+    { drained.take(most) }
+    noexcept->std::same_as<std::span<typename T::value_type>>;
+    { drained.clear() }
+    noexcept;
+    { drained.shrink_to_fit() }
+    noexcept;
+};
+
+}  // namespace tidefall::inline v0
