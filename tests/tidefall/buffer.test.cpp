@@ -814,3 +814,354 @@ TEST_CASE("buffer: destroyed in its own hook, the calls that follow are still wa
     stopped.wait();
     until([&] { return log->lines().back() == "partition_stop 0 stopped"; });
 }
+
+TEST_CASE("buffer: every call of a drain is watched, also after one that was quick or late") {
+    auto const clock = tidefall::make_manual_runtime();
+    int calls = 0;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 1, .processing_timeout = 10s, .runtime = clock},
+        [&](std::span<int>, std::stop_token const& token) {
+            if (++calls % 2 == 1) return clock->advance(6s);
+            clock->advance(9999ms);
+            CHECK_FALSE(token.stop_requested());
+            clock->advance(1ms);
+            CHECK(token.stop_requested());
+        });
+    for (int i = 0; i < 6; ++i) items.push(i);
+    CHECK(items.flush(1h) == drain_report{.processed = 3, .failed = 3});
+}
+
+TEST_CASE("buffer: time that passes in hooks and undelivered after a call is not the call's") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    log->then = [&](std::string const& what) {
+        if (what == "processing_exception") clock->advance(1min);
+    };
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_timeout = 10s, .telemetry = log, .runtime = clock},
+        [](std::span<int>) { throw std::runtime_error("no"); },
+        [&](std::span<int>, tidefall::failure const&) { clock->advance(1min); });
+    items.push(1);
+    log->clear();
+    CHECK(items.flush(1h).failed == 1);
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 1 flush", "processing_exception 0 1 no",
+                                                   "processing_failed 0 1 exception", "processing_stop 0 1"});
+}
+
+TEST_CASE("buffer: in a stop callback on another thread flush and stop throw") {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch release;
+    int refused = 0;
+    tidefall::queue<int> items({.partitions = 1, .processing_timeout = 1s, .runtime = clock},
+                               [&](std::span<int>, std::stop_token const& token) {
+                                   std::stop_callback const on_stop(token, [&] {
+                                       refused += deadlock_would_occur([&] { items.flush(0s); }) ? 1 : 0;
+                                       refused += deadlock_would_occur([&] { items.stop(); }) ? 1 : 0;
+                                   });
+                                   entered.open();
+                                   release.wait();
+                               });
+    items.push(1);
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    clock->advance(10s);  // the timeout sounds here
+    CHECK(refused == 2);
+    release.open();
+    other.join();
+}
+
+TEST_CASE("buffer: in hooks and undelivered that a stop calls on its own thread, flush and stop throw") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    tidefall::queue<int>* self = nullptr;
+    int checked = 0;
+    auto const check = [&] {
+        if (self == nullptr) return;
+        ++checked;
+        CHECK(deadlock_would_occur([&] { self->flush(0s); }));
+    };
+    log->then = [&](std::string const&) { check(); };
+    tidefall::queue<int> items(
+        {.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {},
+        [&](std::span<int>, tidefall::failure const&) { check(); });
+    self = &items;
+    items.push(1);
+    CHECK(items.stop(0s).dropped == 1);
+    CHECK(checked == 3);  // items_dropped, undelivered, partition_stop
+    self = nullptr;
+}
+
+TEST_CASE(
+    "buffer: what is being sorted when a stop gives up is dropped once, in batches and in table mode, thrown or not") {
+    struct held {
+        latch* entered = nullptr;
+        latch* release = nullptr;
+        bool throws = false;
+        int value = 0;
+        bool operator<(held const& other) const {
+            entered->open();
+            release->wait();
+            if (throws) throw std::runtime_error("less");
+            return value < other.value;
+        }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    bool const whole = GENERATE(false, true);
+    bool const throws = GENERATE(false, true);
+    bool const stops = GENERATE(true, false);
+    latch entered;
+    latch release;
+    returns<held> const back;
+    using queue = tidefall::queue<held, tidefall::sorted_by<std::identity{}>>;
+    int calls = 0;
+    tidefall::options const how{.partitions = 1, .processing_batch_size = 100, .runtime = clock};
+    auto const items = whole ? std::make_unique<queue>(
+                                   how, [&](tidefall::queue_table<held>) { ++calls; }, back)
+                             : std::make_unique<queue>(
+                                   how, [&](std::span<held>) { ++calls; }, back);
+    for (int i = 0; i < 16; ++i) items->push(held{&entered, &release, throws, 16 - i});
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    if (stops) {
+        for (int i = 0; i < 3; ++i) items->push(held{&entered, &release, throws, i});
+        items->stop();  // never waits: gives up before its deadline
+        auto const report = items->stop();
+        CHECK(items->stats().dropped == 19);
+        check_conservation(items->stats());
+        release.open();
+        other.join();
+        CHECK(back.values().size() == 19);
+        CHECK(calls == 0);
+        for (auto const& one : back.all()) CHECK(one.reason == failure_reason::stopped);
+        check_conservation(items->stats());
+        CHECK(items->stop() == report);
+    } else {
+        release.open();
+        other.join();
+        CHECK(calls == (throws ? 0 : 1));
+        CHECK(items->stats().failed == (throws ? 16U : 0U));
+        CHECK(back.values().size() == (throws ? 16U : 0U));
+        check_conservation(items->stats());
+    }
+}
+
+TEST_CASE("buffer: a stop beside undelivered of a sort that threw counts nothing twice") {
+    struct thrower {
+        int value;
+        bool operator<(thrower const&) const { throw std::runtime_error("less"); }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch release;
+    tidefall::queue<thrower, tidefall::sorted_by<std::identity{}>> items(
+        {.partitions = 1, .runtime = clock}, [](std::span<thrower>) {},
+        [&](std::span<thrower>, tidefall::failure const&) {
+            entered.open();
+            release.wait();
+        });
+    for (int i = 0; i < 4; ++i) items.push(thrower{i});
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    CHECK(items.stop().dropped == 0);
+    release.open();
+    other.join();
+    CHECK(items.stats().failed == 4);
+    check_conservation(items.stats());
+}
+
+TEST_CASE("buffer: a stop that gives up beside undelivered of a flush past its deadline hands back the rest") {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch release;
+    std::vector<int> back;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 1, .runtime = clock},
+        [&](std::span<int>) {
+            clock->advance(2s);
+            throw std::runtime_error("no");
+        },
+        [&](std::span<int> rest, tidefall::failure const&) {
+            back.insert(back.end(), rest.begin(), rest.end());
+            if (back.size() > 1) return;
+            entered.open();
+            release.wait();
+        });
+    for (int i = 0; i < 4; ++i) items.push(i);
+    std::thread other([&] { items.flush(1s); });
+    entered.wait();
+    items.stop();
+    release.open();
+    other.join();
+    CHECK(back == std::vector<int>{0, 1, 2, 3});
+    check_conservation(items.stats());
+}
+
+TEST_CASE("buffer: destroyed in its own processor during a stop, that stop keeps its deadline and its report") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto items = std::make_unique<std::unique_ptr<tidefall::queue<int>>>();
+    int calls = 0;
+    *items = std::make_unique<tidefall::queue<int>>(
+        tidefall::options{.partitions = 1, .processing_batch_size = 1, .shutdown_timeout = 1h, .runtime = clock},
+        [&](std::span<int>) {
+            if (++calls == 2) items->reset();
+            clock->advance(1s);
+        });
+    for (int i = 0; i < 5; ++i) (*items)->push(i);
+    auto& queue = **items;
+    CHECK(queue.stop(3s) == drain_report{.processed = 3, .dropped = 2, .complete = false});
+}
+
+TEST_CASE("buffer: destroyed in its own processor, what the deadline overtakes is dropped, handed back and destroyed") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    auto const life = std::make_shared<int>(0);
+    std::size_t returned = 0;
+    auto items = std::make_unique<std::unique_ptr<tidefall::queue<std::shared_ptr<int>>>>();
+    *items = std::make_unique<tidefall::queue<std::shared_ptr<int>>>(
+        tidefall::options{
+            .partitions = 1, .processing_batch_size = 1, .shutdown_timeout = 1s, .telemetry = log, .runtime = clock},
+        [&](std::span<std::shared_ptr<int>>) {
+            (*items)->push(life);
+            items->reset();
+            clock->advance(2s);
+        },
+        [&](std::span<std::shared_ptr<int>> rest, tidefall::failure const&) { returned += rest.size(); });
+    for (int i = 0; i < 3; ++i) (*items)->push(life);
+    log->clear();
+    clock->advance(5s);
+    CHECK(returned == 3);
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 3 interval", "items_dropped 0 3 stopped",
+                                                   "processing_stop 0 3", "partition_stop 0 deadline"});
+    CHECK(life.use_count() == 1);
+}
+
+TEST_CASE("buffer: a last drain whose turn comes after the deadline does not begin") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    returns<int> const back;
+    auto items = std::make_unique<std::unique_ptr<tidefall::queue<int>>>();
+    *items = std::make_unique<tidefall::queue<int>>(
+        tidefall::options{.partitions = 1, .shutdown_timeout = 1s, .telemetry = log, .runtime = clock},
+        [&](std::span<int>) {
+            (*items)->push(2);
+            items->reset();
+            clock->advance(2s);
+        },
+        back);
+    (*items)->push(1);
+    log->clear();
+    clock->advance(5s);
+    CHECK(back.values() == std::vector<int>{2});
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 1 interval", "processing_stop 0 1",
+                                                   "items_dropped 0 1 stopped", "partition_stop 0 deadline"});
+}
+
+TEST_CASE("buffer: the calls of later drains are watched too") {
+    auto const clock = tidefall::make_manual_runtime();
+    int calls = 0;
+    tidefall::queue<int> items({.partitions = 1, .processing_timeout = 10s, .runtime = clock},
+                               [&](std::span<int>, std::stop_token const& token) {
+                                   clock->advance(1s);
+                                   if (++calls == 1) return;
+                                   clock->advance(9s);
+                                   CHECK(token.stop_requested());
+                               });
+    items.push(1);
+    CHECK(items.flush().processed == 1);
+    items.push(2);
+    CHECK(items.flush().failed == 1);
+}
+
+TEST_CASE("buffer: what waits beside a call that hangs is destroyed when it is dropped") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const life = std::make_shared<int>(0);
+    latch entered;
+    latch release;
+    tidefall::queue<std::shared_ptr<int>> items({.partitions = 1, .runtime = clock},
+                                                [&](std::span<std::shared_ptr<int>>) {
+                                                    entered.open();
+                                                    release.wait();
+                                                });
+    items.push(nullptr);
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    for (int i = 0; i < 3; ++i) items.push(life);
+    CHECK(items.stop().dropped == 3);
+    CHECK(life.use_count() == 1);
+    release.open();
+    other.join();
+}
+
+TEST_CASE("buffer: one partition that hangs keeps the processor, and one that is not done makes a flush incomplete") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::size_t const hangs = GENERATE(0, 1);
+    latch entered;
+    latch release;
+    auto const life = std::make_shared<int>(0);
+    std::thread other;
+    {
+        tidefall::queue<int> items({.partitions = 2, .runtime = clock}, [&, life](std::span<int>) {
+            entered.open();
+            release.wait();
+        });
+        for (int key = 0; items.partition(hangs).size() == 0; ++key) {
+            tidefall::queue<int> probe({.partitions = 2, .runtime = clock}, [](std::span<int>) {});
+            probe.push(key, tidefall::partition_key{key});
+            if (probe.partition(hangs).size() == 1) items.push(key, tidefall::partition_key{key});
+        }
+        CHECK_FALSE(items.flush(0s).complete);
+        other = std::thread([&] { clock->advance(0s); });
+        entered.wait();
+    }
+    CHECK(life.use_count() == 2);
+    release.open();
+    other.join();
+    CHECK(life.use_count() == 1);
+}
+
+TEST_CASE(
+    "buffer: a stop that loses nothing but a running call drops nothing, and keeps its report when the call ends") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    latch entered;
+    latch release;
+    tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock}, [&](std::span<int>) {
+        entered.open();
+        release.wait();
+    });
+    items.push(1);
+    std::thread other([&] { clock->advance(5s); });
+    entered.wait();
+    CHECK(items.stop() == drain_report{.complete = false});
+    release.open();
+    other.join();
+    CHECK(items.stop() == drain_report{.complete = false});
+    CHECK(items.stats().processed == 1);
+    CHECK(log->lines() == std::vector<std::string>{"partition_start 0", "processing_start 0 1 interval",
+                                                   "partition_stop 0 deadline", "processing_stop 0 1"});
+}
+
+TEST_CASE("buffer: a threshold that is reached in a call starts the next drain after it") {
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1,
+                                .processing_interval = 1h,
+                                .processing_batch_size = 1,
+                                .drain_threshold = 2,
+                                .runtime = runtime},
+                               [&](std::span<int> batch) {
+                                   auto const value = batch[0];
+                                   seen(batch);
+                                   if (value == 0) {
+                                       items.push(2);
+                                       items.push(3);
+                                       CHECK(items.size() == 2);
+                                   }
+                               });
+    items.push(0);
+    items.push(1);
+    CHECK(items.flush().complete);
+    CHECK(items.stop().complete);
+    CHECK(seen.values() == std::vector<int>{0, 1, 2, 3});
+}

@@ -13,6 +13,7 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using tests::event_log;
 using tests::recorder;
 
 TEST_CASE("manual_runtime: the tick comes one interval after the write that found its partition empty") {
@@ -281,4 +282,97 @@ TEST_CASE("manual_runtime: processors of many partitions that move the clock do 
     for (int i = 0; i < 100'000; ++i) items.push(i, tidefall::partition_key{i});
     clock->advance(5s);
     CHECK(processed == 100'000);
+}
+
+TEST_CASE("manual_runtime: a tick that falls due while its drain is paused is remembered") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 1, .runtime = clock}, [&](std::span<int> b) {
+        seen(b);
+        if (seen.batches().size() > 1) return;
+        items.push(3);
+        clock->advance(10s);
+    });
+    items.push(1);
+    items.push(2);
+    CHECK_FALSE(items.flush(1s).complete);
+    clock->advance(0s);
+    CHECK(seen.values() == std::vector<int>{1, 2, 3});
+}
+
+TEST_CASE("manual_runtime: after a flush the next write waits a whole interval") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 5s, .runtime = clock}, seen);
+    items.push(1);
+    items.flush();
+    clock->advance(3s);
+    items.push(2);
+    clock->advance(4999ms);
+    CHECK(seen.values() == std::vector<int>{1});
+    clock->advance(1ms);
+    CHECK(seen.values() == std::vector<int>{1, 2});
+}
+
+TEST_CASE("manual_runtime: what falls due together runs in the order in which it fell due") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::string order;
+    tidefall::queue<int> a({.partitions = 1, .runtime = clock}, [&](std::span<int>) { order += 'a'; });
+    tidefall::queue<int> b({.partitions = 1, .runtime = clock}, [&](std::span<int>) { order += 'b'; });
+    tidefall::queue<int> c({.partitions = 1, .runtime = clock}, [&](std::span<int>) { order += 'c'; });
+    a.push(1);
+    b.push(1);
+    c.push(1);
+    clock->advance(5s);
+    CHECK(order == "abc");
+}
+
+TEST_CASE("manual_runtime: a flush runs the work of its own buffer only") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const other_seen;
+    recorder<int> const seen;
+    tidefall::queue<int> other({.partitions = 1, .runtime = clock}, other_seen);
+    tidefall::queue<int> items({.partitions = 1, .runtime = clock}, seen);
+    other.push(1);
+    other.flush(0s);
+    items.push(2);
+    CHECK(items.flush().complete);
+    CHECK(other_seen.batches().empty());
+    clock->advance(0s);
+    CHECK(other_seen.values() == std::vector<int>{1});
+}
+
+TEST_CASE("manual_runtime: what falls due in a nested flush runs after the outermost processor") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::string order;
+    tidefall::queue<int> third({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                               [&](std::span<int>) { order += "third "; });
+    tidefall::queue<int> inner({.partitions = 1, .runtime = clock}, [&](std::span<int>) {
+        clock->advance(2s);
+        order += "inner ";
+    });
+    tidefall::queue<int> outer({.partitions = 1, .runtime = clock}, [&](std::span<int>) {
+        inner.push(1);
+        inner.flush();
+        order += "outer ";
+    });
+    third.push(1);
+    outer.push(1);
+    outer.flush();
+    CHECK(order == "inner outer third ");
+}
+
+TEST_CASE("manual_runtime: within a processor too a timeout sounds at its own time") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const start = clock->now();
+    std::chrono::nanoseconds at{};
+    auto const log = std::make_shared<event_log>();
+    log->then = [&](std::string const& what) {
+        if (what == "processing_failed") at = clock->now() - start;
+    };
+    tidefall::queue<int> items({.partitions = 1, .processing_timeout = 2s, .telemetry = log, .runtime = clock},
+                               [&](std::span<int>) { clock->advance(5s); });
+    items.push(1);
+    items.flush();
+    CHECK(at == 2s);
 }

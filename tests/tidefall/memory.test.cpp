@@ -196,3 +196,36 @@ TEST_CASE("memory: whichever allocation fails in the constructor, nothing is lef
         CHECK(allocated().live_bytes == before);
     }
 }
+
+TEST_CASE("memory: a queue whose every seventh filling is large keeps what that needs") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                         [](std::span<std::uint64_t>) {});
+    std::uint64_t before = 0;
+    for (int tick = 0; tick < 400; ++tick) {
+        if (tick == 100) before = tests::allocated().count;
+        for (int i = 0; i < (tick % 7 == 0 ? 10'000 : 1); ++i) items.push(1);
+        clock->advance(1s);
+    }
+    CHECK(tests::allocated().count == before);
+}
+
+TEST_CASE("memory: segments double up to 64 KiB") {
+    auto const before = tests::allocated().count;
+    tidefall::queue_table<std::uint64_t> table;
+    for (int i = 0; i < 1'000'000; ++i) table.emplace_back(1U);
+    CHECK(tests::allocated().count - before == 128);
+}
+
+TEST_CASE("memory: sorted by key, a burst is given back") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int, tidefall::sorted_by_key<std::uint64_t>> items(
+        {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<int>) {});
+    auto const before = tests::allocated().live_bytes;
+    for (int round = 0; round < 2; ++round) {
+        for (int i = 0; i < 10'000; ++i) items.push(1, tidefall::sort_key{1U});
+        clock->advance(1s);
+    }
+    clock->advance(11s);
+    CHECK(tests::allocated().live_bytes == before);
+}

@@ -261,3 +261,18 @@ TEST_CASE("options: one partition can be updated alone") {
                tests::ContainsSubstring("shutdown_timeout is 1000000000ns, but must be updated for the whole buffer"));
     CHECK_THROWS_AS(items.partition(2), std::out_of_range);
 }
+
+TEST_CASE("options: a new processing timeout counts from the beginning of the call in progress") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> items({.partitions = 1, .processing_timeout = 1h, .runtime = clock},
+                               [&](std::span<int>, std::stop_token const& token) {
+                                   clock->advance(3s);
+                                   items.update_options({.processing_timeout = 4s});
+                                   clock->advance(999ms);
+                                   CHECK_FALSE(token.stop_requested());
+                                   clock->advance(1ms);
+                                   CHECK(token.stop_requested());
+                               });
+    items.push(1);
+    CHECK(items.flush().failed == 1);
+}

@@ -2,6 +2,7 @@
 //
 // The engine with tables other than a queue's: the extension point.
 #include "../support/catch.hpp"
+#include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 
 #include <tidefall/buffer.hpp>
@@ -9,10 +10,15 @@
 
 #include <algorithm>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
+using tests::latch;
+using tests::recorder;
+using tests::returns;
+using tidefall::drain_report;
 using tidefall::write_status;
 
 namespace {
@@ -212,4 +218,77 @@ TEST_CASE("partition: what is dropped at a deadline comes back from every stripe
     REQUIRE(all.size() == 100);
     CHECK(all.front() == 0);
     CHECK(all.back() == 99);
+}
+
+TEST_CASE("partition: a later write to another stripe does not postpone the tick") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    set_buffer values({.partitions = 1, .processing_interval = 5s, .runtime = clock}, seen,
+                      tidefall::discard_undelivered{}, 16);
+    for (int value = 0; value < 5; ++value) {
+        for (int i = 0; i < 10; ++i) values.insert(10 * value + i);  // some find a stripe empty
+        clock->advance(999ms);
+    }
+    clock->advance(5ms);
+    CHECK(seen.values().size() == 50);
+}
+
+TEST_CASE("partition: a stop closes every stripe, and what waits beside a call comes back from all of them") {
+    auto const clock = tidefall::make_manual_runtime();
+    bool const busy = GENERATE(false, true);
+    latch entered;
+    latch release;
+    returns<int> const back;
+    set_buffer values(
+        {.partitions = 1, .runtime = clock},
+        [&](std::span<int>) {
+            entered.open();
+            release.wait();
+        },
+        back, 8);
+    std::thread other;
+    if (busy) {
+        values.insert(1000);
+        other = std::thread([&] { clock->advance(5s); });
+        entered.wait();
+        for (int value = 0; value < 100; ++value) values.insert(value);
+    } else {
+        release.open();
+    }
+    CHECK(values.stop().dropped == (busy ? 100U : 0U));
+    for (int value = 0; value < 100; ++value) CHECK(values.insert(value) == write_status::stopped);
+    CHECK(back.values().size() == (busy ? 100U : 0U));
+    CHECK(values.size() == 0);
+    release.open();
+    if (other.joinable()) other.join();
+}
+
+TEST_CASE("partition: an update brings the look at idle memory forward, and never postpones it") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const updated = GENERATE(1s, 1h);
+    set_buffer values({.partitions = 1, .processing_interval = 10s, .runtime = clock}, [](std::span<int>) {});
+    values.insert(1);
+    clock->advance(10s);
+    auto const before = set_table::shrunk;
+    values.update_options({.processing_interval = updated});
+    clock->advance(updated == 1s ? 10s : 100s);
+    CHECK(set_table::shrunk == before + 1);
+}
+
+TEST_CASE("partition: the memory of a paused drain is looked at later") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    set_buffer values({.partitions = 1, .processing_interval = 1s, .processing_batch_size = 1, .runtime = clock},
+                      [&](std::span<int> batch) {
+                          seen(batch);
+                          if (seen.batches().size() == 1) clock->advance(11s);
+                      });
+    for (int value = 0; value < 3; ++value) values.insert(value);
+    auto const before = set_table::shrunk;
+    CHECK(values.flush(1s) == drain_report{.processed = 1, .complete = false});
+    CHECK(set_table::shrunk == before);
+    clock->advance(0s);
+    CHECK(seen.values() == std::vector<int>{0, 1, 2});
+    clock->advance(10s);
+    CHECK(set_table::shrunk > before);
 }

@@ -718,3 +718,81 @@ TEST_CASE("queue: items may overload operator& and the comma") {
     items.flush();
     CHECK(seen == std::vector<int>{1, 2, 3, 4});
 }
+
+TEST_CASE("queue: a table that was partly taken can be moved") {
+    tidefall::queue_table<int> table;
+    for (int i = 0; i < 3; ++i) table.emplace_back(i);
+    CHECK(table.take(1)[0] == 0);
+    auto moved = std::move(table);
+    REQUIRE(moved.size() == 2);
+    CHECK(*moved.begin() == 1);
+    CHECK(moved.take(9)[0] == 1);
+}
+
+TEST_CASE("queue: sorted by key, a copy that throws takes its key back") {
+    struct fragile {
+        int value;
+        explicit fragile(int v) : value(v) {}
+        fragile(fragile const& other) : value(other.value) {
+            if (value < 0) throw std::runtime_error("copy");
+        }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> seen;
+    tidefall::queue<fragile, tidefall::sorted_by_key<int>> items({.partitions = 1, .runtime = clock},
+                                                                 [&](std::span<fragile> batch) {
+                                                                     for (auto const& one : batch)
+                                                                         seen.push_back(one.value);
+                                                                 });
+    fragile const bad(-1);
+    items.push(fragile(3), tidefall::sort_key{3});
+    CHECK_THROWS_AS(items.push(bad, tidefall::sort_key{0}), std::runtime_error);
+    items.push(fragile(2), tidefall::sort_key{2});
+    items.push(fragile(1), tidefall::sort_key{1});
+    items.flush();
+    CHECK(seen == std::vector<int>{1, 2, 3});
+}
+
+TEST_CASE("queue: after a move that threw while values were gathered, the next drains are whole") {
+    static int moves_left;
+    struct big {
+        int value;
+        char padding[508] = {};
+        explicit big(int v) : value(v) {}
+        big(big&& other) : value(other.value) {
+            if (moves_left > 0 && --moves_left == 0) throw std::runtime_error("move");
+        }
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> seen;
+    std::vector<int> back;
+    tidefall::queue<big> items(
+        {.partitions = 1, .processing_batch_size = 3, .runtime = clock},
+        [&](std::span<big> batch) {
+            for (auto const& one : batch) seen.push_back(one.value);
+        },
+        [&](std::span<big> rest, tidefall::failure const&) {
+            for (auto const& one : rest) back.push_back(one.value);
+        });
+    std::vector<int> const all{0, 1, 2, 3, 4, 5};
+    for (int throws_at : {2, 1, 3}) {
+        back.clear();
+        moves_left = 0;
+        for (int const value : all) items.push(big(value));
+        moves_left = throws_at;
+        CHECK(items.flush().failed == 6);
+        CHECK(back == all);
+    }
+    moves_left = 0;
+    for (int const value : all) items.push(big(value));
+    CHECK(items.flush().processed == 6);
+    CHECK(seen == all);
+    for (int const value : all) items.push(big(value));
+    moves_left = 1;
+    CHECK(items.flush().failed == 6);
+    back.clear();
+    for (int const value : all) items.push(big(value));
+    items.flush(0s);
+    CHECK(items.stop(0s).dropped == 6);
+    CHECK(back == all);
+}

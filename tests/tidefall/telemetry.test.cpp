@@ -194,3 +194,36 @@ TEST_CASE("telemetry: a hook may write to its buffer on every event") {
     items.stop();
     CHECK(items.stats().processed == 1001);
 }
+
+TEST_CASE("telemetry: a drain that was requested keeps the trigger that came first, and the next has its own") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_batch_size = 1, .drain_threshold = 2, .telemetry = log, .runtime = clock},
+        [&](std::span<int> b) {
+            if (b[0] == 0) clock->advance(2s);
+        });
+    items.push(0);
+    items.flush(0s);  // queued
+    items.push(1);
+    items.push(2);    // the threshold
+    items.flush(0s);  // has nothing to add
+    log->clear();
+    clock->advance(0s);
+    items.push(3);
+    clock->advance(5s);
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 1 flush", "processing_stop 0 1",
+                                                   "processing_start 0 2 threshold", "processing_stop 0 2",
+                                                   "processing_start 0 1 interval", "processing_stop 0 1"});
+}
+
+TEST_CASE("telemetry: a drain that was dropped before it began neither starts nor stops") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    items.push(1);
+    items.flush(0s);
+    log->clear();
+    items.stop(0s);
+    CHECK(log->lines() == std::vector<std::string>{"items_dropped 0 1 stopped", "partition_stop 0 deadline"});
+}
