@@ -117,26 +117,26 @@ public:
         if (!given_up) core_->release_callables();
     }
 
-    [[nodiscard]] std::string const& name() const noexcept { return core_->name; }
+    std::string const& name() const noexcept { return core_->name; }
 
     /// The number of partitions.
-    [[nodiscard]] std::size_t partitions() const noexcept { return partitions_->size(); }
+    std::size_t partitions() const noexcept { return partitions_->size(); }
 
     /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`.
-    [[nodiscard]] tidefall::partition<Table>& partition(std::size_t index) { return *partitions_->at(index); }
-    [[nodiscard]] tidefall::partition<Table> const& partition(std::size_t index) const {
+    tidefall::partition<Table>& partition(std::size_t index) { return *partitions_->at(index); }
+    tidefall::partition<Table> const& partition(std::size_t index) const {
         return *partitions_->at(index);
     }
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
-    [[nodiscard]] std::size_t size() const noexcept {
+    std::size_t size() const noexcept {
         std::size_t total = 0;
         for (auto const& one : *partitions_) total += one->size();
         return total;
     }
 
     /// The counters. Takes locks for a moment, never for as long as a call.
-    [[nodiscard]] buffer_stats stats() const noexcept { return stats_of(*core_, *partitions_); }
+    buffer_stats stats() const noexcept { return stats_of(*core_, *partitions_); }
 
     /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
     /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
@@ -190,7 +190,7 @@ public:
 
 protected:
     /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly.
-    [[nodiscard]] route route_by_thread() const noexcept {
+    route route_by_thread() const noexcept {
         auto const number = std::uint64_t{detail::thread_number()};
         // Exact division without one: see reciprocal_.
         auto const round = number * reciprocal_ >> reciprocal_shift;
@@ -200,12 +200,12 @@ protected:
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
     template <typename K>
-    [[nodiscard]] route route_by(K const& key) const {
+    route route_by(K const& key) const {
         return route_by_hash(detail::mixed_hash(key));
     }
 
     /// The route of a mixed hash: the upper 32 bits choose the partition, the next ones the stripe.
-    [[nodiscard]] route route_by_hash(std::uint64_t hash) const noexcept {
+    route route_by_hash(std::uint64_t hash) const noexcept {
         auto const partition = (hash >> 32) * count_ >> 32;
         return route((partition << stripe_bits_) | (hash >> (32 - stripe_bits_) & stripe_mask_));
     }
@@ -302,11 +302,11 @@ private:
         for (auto const& one : *partitions_) one->start();
     }
 
-    [[nodiscard]] std::chrono::nanoseconds shutdown_timeout() const noexcept {
+    std::chrono::nanoseconds shutdown_timeout() const noexcept {
         return std::chrono::nanoseconds(shutdown_timeout_.load(std::memory_order_relaxed));
     }
 
-    [[nodiscard]] detail::time_point deadline(std::chrono::nanoseconds within) const noexcept {
+    detail::time_point deadline(std::chrono::nanoseconds within) const noexcept {
         return detail::later(core_->schedule->now(), within);
     }
 

@@ -23,7 +23,7 @@ namespace tidefall::inline v0 {
 class manual_runtime final : public runtime {
 public:
     /// The time of all events of its buffers, save `system_time`. Starts at the epoch of the clock.
-    [[nodiscard]] std::chrono::steady_clock::time_point now() const noexcept { return schedule().now(); }
+    std::chrono::steady_clock::time_point now() const noexcept { return schedule().now(); }
 
     /// Moves the clock from deadline to deadline, each at its own time, and runs what falls due on the calling
     /// thread; returns when it is done. `advance(0s)` runs what is due now. Called while a processor runs, it moves
@@ -35,7 +35,7 @@ private:
     friend std::shared_ptr<manual_runtime> make_manual_runtime();
 };
 
-[[nodiscard]] inline std::shared_ptr<manual_runtime> make_manual_runtime() {
+inline std::shared_ptr<manual_runtime> make_manual_runtime() {
     return std::shared_ptr<manual_runtime>(new manual_runtime());
 }
 

@@ -27,7 +27,7 @@ class telemetry_hook;
 
 /// The number of partitions, and of a runtime's workers, where none is given: one for each hardware thread, at
 /// least 1.
-[[nodiscard]] inline std::size_t default_partitions() noexcept {
+inline std::size_t default_partitions() noexcept {
     return std::max(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
 }
 
@@ -116,7 +116,7 @@ public:
 
 namespace detail {
 
-[[nodiscard]] inline std::string to_text(std::chrono::nanoseconds value) {
+inline std::string to_text(std::chrono::nanoseconds value) {
     return value == std::chrono::nanoseconds::max() ? "nanoseconds::max()" : std::to_string(value.count()) + "ns";
 }
 

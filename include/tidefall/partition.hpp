@@ -52,7 +52,7 @@ public:
     using value_type = typename Table::value_type;
 
     /// Values that wait in the write table. Takes each stripe's lock for a moment.
-    [[nodiscard]] std::size_t size() const noexcept { return stripes_.size(); }
+    std::size_t size() const noexcept { return stripes_.size(); }
 
     /// Updates this partition alone, as `buffer::update_options` does all. Throws `invalid_options`, also for
     /// `shutdown_timeout`, which belongs to the buffer as a whole.
@@ -83,7 +83,7 @@ private:
         std::uint64_t dropped = 0;
         std::uint64_t swaps = 0;
 
-        [[nodiscard]] std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
+        std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
     };
 
     partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes, options const& how)
@@ -166,13 +166,13 @@ private:
     }
 
     /// True once all that `flush` was to see has an outcome, or the partition stopped.
-    [[nodiscard]] bool settled(std::uint64_t target) const noexcept {
+    bool settled(std::uint64_t target) const noexcept {
         detail::lock_guard const lock(mutex_);
         return ended_ >= target || stop_announced_;
     }
 
     /// Of a partition that settled: true if everything has an outcome, and nothing hangs in a call.
-    [[nodiscard]] bool complete(std::uint64_t target) const noexcept {
+    bool complete(std::uint64_t target) const noexcept {
         detail::lock_guard const lock(mutex_);
         return ended_ >= target || counts_.in_flight() == 0;
     }
@@ -201,17 +201,17 @@ private:
     }
 
     /// True once nothing more will happen: all has an outcome, or was given up.
-    [[nodiscard]] bool stopped() const noexcept {
+    bool stopped() const noexcept {
         detail::lock_guard const lock(mutex_);
         return stop_announced_;
     }
 
-    [[nodiscard]] bool given_up() const noexcept {
+    bool given_up() const noexcept {
         detail::lock_guard const lock(mutex_);
         return given_up_;
     }
 
-    [[nodiscard]] time_point stop_at() const noexcept {
+    time_point stop_at() const noexcept {
         detail::lock_guard const lock(mutex_);
         return stop_at_;
     }
@@ -431,8 +431,8 @@ private:
         schedule().timeouts.unset(*this);
     }
 
-    [[nodiscard]] bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
-    [[nodiscard]] bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
+    bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
+    bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
 
     /// Counts what waits in the write table as dropped, from here on; `drop` hands it back.
     std::size_t lose_waiting() noexcept {
@@ -453,8 +453,8 @@ private:
 
     // ---- without the mutex
 
-    [[nodiscard]] time_point now() const noexcept { return schedule().now(); }
-    [[nodiscard]] detail::scheduler& schedule() const noexcept { return *core_->schedule; }
+    time_point now() const noexcept { return schedule().now(); }
+    detail::scheduler& schedule() const noexcept { return *core_->schedule; }
 
     /// False if the stop deadline passed before: then the drain is over.
     bool start_processing() noexcept {
@@ -527,7 +527,7 @@ private:
         return progress::ended;
     }
 
-    [[nodiscard]] std::size_t batch_size() const noexcept {
+    std::size_t batch_size() const noexcept {
         detail::lock_guard const lock(mutex_);
         return batch_size_;
     }

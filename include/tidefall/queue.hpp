@@ -70,6 +70,26 @@ struct queue_order<T, sorted_by_key<Key, Compare>> {
     }
 };
 
+/// A number that becomes whatever arithmetic type is asked for.
+template <typename N>
+struct number {
+    N value;
+    template <typename To>
+        requires std::is_arithmetic_v<To>
+    constexpr operator To() const noexcept {  // NOLINT(google-explicit-constructor)
+        return static_cast<To>(value);
+    }
+};
+
+template <typename Argument>
+constexpr decltype(auto) any_number(Argument&& argument) noexcept {
+    if constexpr (std::is_arithmetic_v<std::remove_cvref_t<Argument>>) {
+        return number<std::remove_cvref_t<Argument>>{argument};
+    } else {
+        return std::forward<Argument>(argument);
+    }
+}
+
 }  // namespace detail
 
 /// Accumulates items and delivers every one of them, in batches. Use it for events, spans, log records: whatever
@@ -162,7 +182,7 @@ private:
     }
 
     template <typename... Tags>
-    [[nodiscard]] route route_for([[maybe_unused]] T const* item, Tags const&... tags) const {
+    route route_for([[maybe_unused]] T const* item, Tags const&... tags) const {
         if constexpr (detail::count_of<partition_key, Tags...> == 1) {
             return this->route_by(detail::tag_in<partition_key>(tags...).key);
         } else if constexpr (detail::count_of<partition_by, Tags...> == 1) {
@@ -173,7 +193,7 @@ private:
     }
 
     template <typename... Tags>
-    [[nodiscard]] static key key_for([[maybe_unused]] T const& item, Tags const&... tags) {
+    static key key_for([[maybe_unused]] T const& item, Tags const&... tags) {
         if constexpr (detail::count_of<sort_key, Tags...> == 1) {
             return make_key(detail::tag_in<sort_key>(tags...).key);
         } else {
@@ -182,7 +202,7 @@ private:
     }
 
     template <typename Given>
-    [[nodiscard]] static key make_key(Given&& given) {
+    static key make_key(Given&& given) {
         static_assert(std::is_convertible_v<Given, key> || std::is_constructible_v<key, Given>,
                       "the sort key cannot be made into the queue's key type");
         return static_cast<key>(std::forward<Given>(given));
@@ -234,10 +254,14 @@ private:
 
     template <typename... Args>
     static T make(Args&&... args) {
-        if constexpr (std::is_constructible_v<T, Args...>)
+        if constexpr (std::is_constructible_v<T, Args...>) {
             return T(std::forward<Args>(args)...);
-        else
+        } else if constexpr (requires { T{std::forward<Args>(args)...}; }) {
             return T{std::forward<Args>(args)...};
+        } else {
+            // Braces refuse a number that may not fit, where parentheses would take it.
+            return T{detail::any_number(std::forward<Args>(args))...};
+        }
     }
 
     template <bool Move, typename Item, typename... Tags>

@@ -54,7 +54,7 @@ protected:
         crew_.emplace(schedule_, how.workers, how.thread_name);
     }
 
-    [[nodiscard]] detail::scheduler& schedule() const noexcept { return *schedule_; }
+    detail::scheduler& schedule() const noexcept { return *schedule_; }
 
 private:
     template <typename Table>
@@ -67,7 +67,7 @@ private:
 
 /// Starts a runtime. Throws `invalid_options`, or `std::system_error` where a thread cannot be started; then none
 /// is left running.
-[[nodiscard]] inline std::shared_ptr<runtime> make_runtime(runtime_options const& how = {}) {
+inline std::shared_ptr<runtime> make_runtime(runtime_options const& how = {}) {
     return std::shared_ptr<runtime>(new runtime(how));
 }
 

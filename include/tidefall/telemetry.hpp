@@ -152,7 +152,7 @@ private:
 /// Makes one hook of several, called in this order. Empty pointers are left out.
 template <typename... Hooks>
     requires(std::is_convertible_v<Hooks, std::shared_ptr<telemetry_hook>>&&...)
-[[nodiscard]] std::shared_ptr<telemetry_hook> combine(Hooks... hooks) {
+std::shared_ptr<telemetry_hook> combine(Hooks... hooks) {
     std::vector<std::shared_ptr<telemetry_hook>> all;
     all.reserve(sizeof...(hooks));
     (all.push_back(std::move(hooks)), ...);

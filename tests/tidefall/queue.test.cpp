@@ -796,3 +796,21 @@ TEST_CASE("queue: after a move that threw while values were gathered, the next d
     CHECK(items.stop(0s).dropped == 6);
     CHECK(back == all);
 }
+
+TEST_CASE("queue: emplace takes numbers of other types for an aggregate, as parentheses do") {
+    struct sample {
+        std::uint64_t id;
+        double value;
+        std::string unit;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::string> seen;
+    tidefall::queue<sample> items(one_partition(clock), [&](std::span<sample> batch) {
+        for (auto const& one : batch) seen.push_back(std::to_string(one.id) + one.unit);
+    });
+    int const id = 2;
+    items.emplace(id, 1.5, "ms");
+    items.emplace(tidefall::partition_key{1}, 3, 2, std::string("s"));
+    items.flush();
+    CHECK(seen == std::vector<std::string>{"2ms", "3s"});
+}

@@ -33,7 +33,7 @@ class queue_table {
         std::size_t capacity;
         T* used_to;  ///< end of the values, once a later segment is written
 
-        [[nodiscard]] T* values() noexcept {
+        T* values() noexcept {
             return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + header_size);
         }
     };
@@ -74,13 +74,13 @@ public:
     friend void swap(queue_table& a, queue_table& b) noexcept { a.swap(b); }
 
     /// Values that were written and not taken.
-    [[nodiscard]] std::size_t size() const noexcept { return before_ + static_cast<std::size_t>(end_ - begin_); }
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    std::size_t size() const noexcept { return before_ + static_cast<std::size_t>(end_ - begin_); }
+    bool empty() const noexcept { return size() == 0; }
 
-    [[nodiscard]] iterator begin() noexcept { return {first_untaken(), position(), this}; }
-    [[nodiscard]] iterator end() noexcept { return {written_, end_, this}; }
-    [[nodiscard]] const_iterator begin() const noexcept { return {first_untaken(), position(), this}; }
-    [[nodiscard]] const_iterator end() const noexcept { return {written_, end_, this}; }
+    iterator begin() noexcept { return {first_untaken(), position(), this}; }
+    iterator end() noexcept { return {written_, end_, this}; }
+    const_iterator begin() const noexcept { return {first_untaken(), position(), this}; }
+    const_iterator end() const noexcept { return {written_, end_, this}; }
 
     /// Constructs a value at the end. Throws what the constructor throws, or std::bad_alloc; then nothing changed.
     template <typename... Args>
@@ -117,7 +117,7 @@ public:
 
     /// Hands out the next values, `most` or fewer, in place. From now on they are the caller's to destroy; the
     /// memory stays until `clear`. Empty only if none is left.
-    [[nodiscard]] std::span<T> take(std::size_t most) noexcept {
+    std::span<T> take(std::size_t most) noexcept {
         if (empty()) return {};
         taken_to_ = position();
         taken_in_ = first_untaken();
@@ -230,15 +230,15 @@ private:
         }
     }
 
-    [[nodiscard]] T* end_of(segment const* one) const noexcept {
+    T* end_of(segment const* one) const noexcept {
         return one == written_ ? end_ : one->used_to;
     }
 
     // Where the untaken values begin. Nothing was taken: at the first value.
-    [[nodiscard]] segment* first_untaken() const noexcept {
+    segment* first_untaken() const noexcept {
         return taken_in_ != nullptr ? taken_in_ : first_;
     }
-    [[nodiscard]] T* position() const noexcept {
+    T* position() const noexcept {
         if (taken_in_ != nullptr) return taken_to_;
         return first_ != nullptr ? first_->values() : nullptr;
     }
@@ -257,8 +257,8 @@ private:
         // NOLINTNEXTLINE(google-explicit-constructor): an iterator converts to its constant one
         operator iterator_over<T const>() const noexcept { return {in_, at_, of_}; }
 
-        [[nodiscard]] reference operator*() const noexcept { return *at_; }
-        [[nodiscard]] pointer operator->() const noexcept { return at_; }
+        reference operator*() const noexcept { return *at_; }
+        pointer operator->() const noexcept { return at_; }
         iterator_over& operator++() noexcept {
             ++at_;
             skip_ends();
