@@ -1095,7 +1095,7 @@ TEST_CASE("buffer: what waits beside a call that hangs is destroyed when it is d
 
 TEST_CASE("buffer: one partition that hangs keeps the processor, and one that is not done makes a flush incomplete") {
     auto const clock = tidefall::make_manual_runtime();
-    std::size_t const hangs = GENERATE(0, 1);
+    auto const hangs = GENERATE(std::size_t{0}, std::size_t{1});
     latch entered;
     latch release;
     auto const life = std::make_shared<int>(0);
