@@ -124,9 +124,7 @@ public:
 
     /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`.
     tidefall::partition<Table>& partition(std::size_t index) { return *partitions_->at(index); }
-    tidefall::partition<Table> const& partition(std::size_t index) const {
-        return *partitions_->at(index);
-    }
+    tidefall::partition<Table> const& partition(std::size_t index) const { return *partitions_->at(index); }
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
     std::size_t size() const noexcept {

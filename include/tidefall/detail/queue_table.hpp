@@ -33,9 +33,7 @@ class queue_table {
         std::size_t capacity;
         T* used_to;  ///< end of the values, once a later segment is written
 
-        T* values() noexcept {
-            return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + header_size);
-        }
+        T* values() noexcept { return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + header_size); }
     };
 
     template <typename Value>
