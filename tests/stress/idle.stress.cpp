@@ -43,10 +43,16 @@ TEST_CASE("idle: a thousand buffers on one runtime cause no call and no wake-up 
     calls = 0;
 
     constexpr auto seconds = 5;
-    auto const before = switches_of("idle/");
+    // A thread has its name only once it has run: the timer, the watchdog and two workers.
+    auto before = switches_of("idle/");
+    while (before.size() < 4) {
+        std::this_thread::yield();
+        before = switches_of("idle/");
+    }
     std::this_thread::sleep_for(std::chrono::seconds(seconds));
     auto const after = switches_of("idle/");
     CHECK(calls == 0);
+    CHECK(after.size() == 4);
     for (auto const& [name, count] : after) {
         INFO(name << " switched " << count - before.at(name) << " times in " << seconds << " s");
         CHECK(count - before.at(name) < 2 * seconds);
