@@ -3,36 +3,21 @@
 // What a push of 8 bytes costs while ticks drain, beside what people write by hand and beside the limit.
 //
 // Each contestant accumulates, and a drain every 5 ms (TIDEFALL_BENCH_INTERVAL_MS in the environment) hands batches of
-// 512 to the same processor. With fewer producers than cores the producer's time is measured, with as many or more the
-// time until everything is processed, since a drain that is put off looks fast. Producers take chunks of work from one
-// count. Every contestant's items are counted and summed. Each timed run follows untimed ones, so that every
-// contestant's memory is warm: tidefall gives its own back after ten idle intervals, which is while the others have
-// their turn.
-//
-// The contestants take turns within each repetition; the last lines are the medians of the ratios of neighbours.
-#include <tidefall/queue.hpp>
+// 512 to the same processor, which counts and sums the items. contest.hpp says how the runs are made.
+#include "contest.hpp"
 
-#include <benchmark/benchmark.h>
+#include <tidefall/queue.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <map>
-#include <memory>
 #include <mutex>
 #include <span>
-#include <string>
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <pthread.h>
-#include <sched.h>
-#endif
 #if defined(TIDEFALL_BENCH_MOODYCAMEL)
 #include <concurrentqueue/concurrentqueue.h>
 #endif
@@ -42,38 +27,73 @@ namespace {
 using namespace std::chrono_literals;
 using item = std::uint64_t;
 
-std::chrono::milliseconds const interval(std::getenv("TIDEFALL_BENCH_INTERVAL_MS") != nullptr
-                                             ? std::atoi(std::getenv("TIDEFALL_BENCH_INTERVAL_MS"))
-                                             : 5);
+auto const interval = bench::interval_or(5);
 constexpr std::size_t batch_size = 512;
-constexpr std::uint64_t items_per_run = 8'000'000;
-constexpr std::uint64_t chunk = 10'000;
-constexpr int repetitions = 15;
+constexpr std::uint64_t writes = 8'000'000;
 
 /// Counts and sums what it is handed.
-struct sink {
-    std::atomic<std::uint64_t> count{0};
-    std::atomic<std::uint64_t> sum{0};
-
+class sink {
+public:
     void operator()(std::span<item const> batch) {
         std::uint64_t total = 0;
         for (item const one : batch) total += one;
-        sum.fetch_add(total, std::memory_order_relaxed);
-        count.fetch_add(batch.size(), std::memory_order_release);
+        sum_.fetch_add(total, std::memory_order_relaxed);
+        count_.fetch_add(batch.size(), std::memory_order_release);
     }
-};
 
-class tidefall_queue {
-public:
-    static constexpr char const* name = "tidefall::queue";
-    void push(item value) { queue_.push(value); }
-    void drain() { queue_.flush(); }
-    sink processed;
+    /// True once it has what one more run writes.
+    bool complete() const { return count_.load(std::memory_order_acquire) - counted_ >= writes; }
+
+    /// True if that was exactly 0, 1, 2 …, each once.
+    bool verify() {
+        bool const right = sum_ - summed_ == writes * (writes - 1) / 2 && count_ - counted_ == writes;
+        counted_ = count_;
+        summed_ = sum_;
+        return right;
+    }
 
 private:
-    tidefall::queue<item> queue_{
-        {.partitions = 8, .processing_interval = interval, .processing_batch_size = batch_size},
-        [this](std::span<item const> batch) { processed(batch); }};
+    std::atomic<std::uint64_t> count_{0};
+    std::atomic<std::uint64_t> sum_{0};
+    std::uint64_t counted_ = 0;
+    std::uint64_t summed_ = 0;
+};
+
+/// What the contestants have in common: a `Storage` with `push` and `drain`, which hands its items to a sink.
+template <typename Storage>
+class queue_contestant {
+public:
+    static constexpr char const* name = Storage::name;
+    void write(item value) { storage_.push(value); }
+    void finish() {
+        while (!processed_.complete()) {
+            storage_.drain();
+            std::this_thread::yield();
+        }
+    }
+    bool verify(std::uint64_t) { return processed_.verify(); }
+
+private:
+    sink processed_;
+    Storage storage_{processed_};
+};
+
+template <typename Order>
+class tidefall_storage {
+public:
+    static constexpr char const* name =
+        std::is_same_v<Order, tidefall::producer_order> ? "tidefall, producer_order" : "tidefall::queue";
+    explicit tidefall_storage(sink& processed) : processed_(processed) {}
+    void push(item value) { queue_.push(value); }
+    void drain() { queue_.flush(); }
+
+private:
+    sink& processed_;
+    tidefall::queue<item, Order> queue_{
+        {.partitions = std::is_same_v<Order, tidefall::producer_order> ? 2U : 8U,
+         .processing_interval = interval,
+         .processing_batch_size = batch_size},
+        [this](std::span<item const> batch) { processed_(batch); }};
 };
 
 /// What people write by hand: one mutex, two vectors, a thread that swaps them.
@@ -81,7 +101,7 @@ class mutex_and_vectors {
 public:
     static constexpr char const* name = "mutex and two vectors";
 
-    mutex_and_vectors() : thread_([this] { serve(); }) {}
+    explicit mutex_and_vectors(sink& processed) : processed_(processed), thread_([this] { serve(); }) {}
     ~mutex_and_vectors() {
         {
             std::lock_guard const lock(mutex_);
@@ -98,7 +118,6 @@ public:
         written_.push_back(value);
     }
     void drain() { wake_.notify_one(); }
-    sink processed;
 
 private:
     void serve() {
@@ -109,13 +128,14 @@ private:
             drained_.swap(written_);
             lock.unlock();
             for (std::size_t at = 0; at < drained_.size(); at += batch_size) {
-                processed(std::span(drained_).subspan(at, std::min(batch_size, drained_.size() - at)));
+                processed_(std::span(drained_).subspan(at, std::min(batch_size, drained_.size() - at)));
             }
             drained_.clear();
             lock.lock();
         }
     }
 
+    sink& processed_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::vector<item> written_;
@@ -130,7 +150,7 @@ class moodycamel_queue {
 public:
     static constexpr char const* name = "moodycamel, implicit";
 
-    moodycamel_queue() : thread_([this] { serve(); }) {}
+    explicit moodycamel_queue(sink& processed) : processed_(processed), thread_([this] { serve(); }) {}
     ~moodycamel_queue() {
         stop_ = true;
         thread_.join();
@@ -140,7 +160,6 @@ public:
 
     void push(item value) { queue_.enqueue(value); }
     void drain() { drain_ = true; }
-    sink processed;
 
 private:
     void serve() {
@@ -150,11 +169,12 @@ private:
             while (!stop_ && !drain_ && std::chrono::steady_clock::now() < next) std::this_thread::sleep_for(1ms);
             drain_ = false;
             while (auto const size = queue_.try_dequeue_bulk(batch.begin(), batch_size)) {
-                processed(std::span(batch).first(size));
+                processed_(std::span(batch).first(size));
             }
         }
     }
 
+    sink& processed_;
     moodycamel::ConcurrentQueue<item> queue_;
     std::atomic<bool> drain_{false};
     std::atomic<bool> stop_{false};
@@ -166,133 +186,41 @@ private:
 class unsynchronised_append {
 public:
     static constexpr char const* name = "unsynchronised append";
+    explicit unsynchronised_append(sink& processed) : processed_(processed) {}
     void push(item value) {
         if (table_.size() == 1 << 16) drain();
         table_.emplace_back(value);
     }
     void drain() {
-        while (table_.size() > 0) processed(table_.take(batch_size));
+        while (table_.size() > 0) processed_(table_.take(batch_size));
         table_.clear();
     }
-    sink processed;
 
 private:
+    sink& processed_;
     tidefall::queue_table<item> table_;
 };
-
-void pin_to(unsigned core) {
-#if defined(__linux__)
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-#else
-    static_cast<void>(core);
-#endif
-}
-
-/// One run; the seconds that it took.
-template <typename Contestant>
-double run(Contestant& contestant, unsigned producers) {
-    bool const time_pushes = producers < std::thread::hardware_concurrency();
-    auto const counted = contestant.processed.count.load();
-    auto const summed = contestant.processed.sum.load();
-    std::atomic<std::uint64_t> next{0};
-    std::atomic<unsigned> ready{0};
-    std::atomic<bool> go{false};
-    std::vector<std::thread> threads;
-    for (unsigned producer = 0; producer < producers; ++producer) {
-        threads.emplace_back([&, producer] {
-            if (time_pushes) pin_to(producer);
-            ++ready;
-            while (!go) std::this_thread::yield();
-            for (auto first = next.fetch_add(chunk); first < items_per_run; first = next.fetch_add(chunk)) {
-                for (auto value = first; value < first + chunk; ++value) contestant.push(value);
-            }
-        });
-    }
-    while (ready < producers) std::this_thread::yield();
-    auto const begin = std::chrono::steady_clock::now();
-    go = true;
-    for (auto& thread : threads) thread.join();
-    auto end = std::chrono::steady_clock::now();
-    while (contestant.processed.count.load(std::memory_order_acquire) - counted < items_per_run) {
-        contestant.drain();
-        std::this_thread::yield();
-    }
-    if (!time_pushes) end = std::chrono::steady_clock::now();
-    if (contestant.processed.sum - summed != items_per_run * (items_per_run - 1) / 2) {
-        std::fprintf(stderr, "%s lost, doubled or changed an item\n", Contestant::name);
-        std::abort();
-    }
-    return std::chrono::duration<double>(end - begin).count();
-}
-
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-}
-
-/// Nanoseconds an item, by contestant and producers, one a repetition.
-std::map<std::string, std::map<unsigned, std::vector<double>>> results;
-
-template <typename Contestant>
-void compete(benchmark::State& state, std::shared_ptr<Contestant> const& contestant, unsigned producers) {
-    for ([[maybe_unused]] auto _ : state) {
-        for (int warm_up = 0; warm_up < 4; ++warm_up) run(*contestant, producers);
-        auto const seconds = run(*contestant, producers);
-        state.SetIterationTime(seconds);
-        results[Contestant::name][producers].push_back(seconds * 1e9 / items_per_run);
-    }
-    state.counters["ns/item"] = results[Contestant::name][producers].back();
-}
-
-template <typename Contestant>
-void enter(unsigned producers) {
-    auto const contestant = std::make_shared<Contestant>();
-    auto const name = std::string(Contestant::name) + ", " + std::to_string(producers) + " producers";
-    benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) { compete(state, contestant, producers); })
-        ->Iterations(1)
-        ->UseManualTime()
-        ->Repetitions(repetitions)
-        ->ReportAggregatesOnly()
-        ->Unit(benchmark::kMillisecond);
-}
-
-void print_ratios() {
-    std::printf("\n%-24s %10s %14s %14s\n", "medians", "producers", "ns an item", "tidefall / it");
-    for (auto const& [name, by_producers] : results) {
-        for (auto const& [producers, times] : by_producers) {
-            std::vector<double> ratios;
-            auto const& ours = results[tidefall_queue::name][producers];
-            for (std::size_t i = 0; i < std::min(times.size(), ours.size()); ++i) ratios.push_back(ours[i] / times[i]);
-            std::printf("%-24s %10u %14.2f", name.c_str(), producers, median(times));
-            if (ratios.empty())
-                std::printf("\n");
-            else
-                std::printf(" %14.2f\n", median(ratios));
-        }
-    }
-}
 
 }  // namespace
 
 int main(int count, char** arguments) {
-    std::vector<char*> all(arguments, arguments + count);
-    char interleave[] = "--benchmark_enable_random_interleaving=true";
-    all.insert(all.begin() + 1, interleave);
-    int all_count = static_cast<int>(all.size());
-    benchmark::Initialize(&all_count, all.data());
-    if (benchmark::ReportUnrecognizedArguments(all_count, all.data())) return 1;
+    bench::contest contest(writes, 15, 4);
     for (unsigned const producers : {1U, 2U, 8U}) {
-        enter<tidefall_queue>(producers);
-        enter<mutex_and_vectors>(producers);
+        auto const setting = std::to_string(producers) + " producers";
+        contest.enter<queue_contestant<tidefall_storage<tidefall::insertion_order>>>(setting, producers);
+        contest.enter<queue_contestant<mutex_and_vectors>>(setting, producers);
 #if defined(TIDEFALL_BENCH_MOODYCAMEL)
-        enter<moodycamel_queue>(producers);
+        contest.enter<queue_contestant<moodycamel_queue>>(setting, producers);
 #endif
     }
-    enter<unsynchronised_append>(1);
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    print_ratios();
+    contest.enter<queue_contestant<unsynchronised_append>>("1 producers", 1);
+    for (unsigned const producers : {8U, 16U, 64U}) {
+        auto const setting = std::to_string(producers) + " producers, 2 partitions";
+        contest.enter<queue_contestant<tidefall_storage<tidefall::producer_order>>>(setting, producers);
+        contest.enter<queue_contestant<mutex_and_vectors>>(setting, producers);
+#if defined(TIDEFALL_BENCH_MOODYCAMEL)
+        contest.enter<queue_contestant<moodycamel_queue>>(setting, producers);
+#endif
+    }
+    return contest.hold(count, arguments);
 }

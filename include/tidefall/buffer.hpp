@@ -22,7 +22,9 @@
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
 
+#include <algorithm>
 #include <bit>
+#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -128,13 +130,17 @@ public:
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
     std::size_t size() const noexcept {
+        assert_outside_locks();
         std::size_t total = 0;
         for (auto const& one : *partitions_) total += one->size();
         return total;
     }
 
     /// The counters. Takes locks for a moment, never for as long as a call.
-    buffer_stats stats() const noexcept { return stats_of(*core_, *partitions_); }
+    buffer_stats stats() const noexcept {
+        assert_outside_locks();
+        return stats_of(*core_, *partitions_);
+    }
 
     /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
     /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
@@ -187,13 +193,14 @@ public:
     }
 
 protected:
-    /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly.
+    /// Enough stripes in a partition that writers seldom meet: 4 KiB a partition with tables of 64 bytes.
+    static constexpr std::size_t many_stripes = 16;
+
+    /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly, over the
+    /// partitions first.
     route route_by_thread() const noexcept {
-        auto const number = std::uint64_t{detail::thread_number()};
-        // Exact division without one: see reciprocal_.
-        auto const round = number * reciprocal_ >> reciprocal_shift;
-        auto const partition = number - round * count_;
-        return route((partition << stripe_bits_) | (round & stripe_mask_));
+        auto const place = place_of_thread();
+        return route((place.partition << stripe_bits_) | (place.round & stripe_mask_));
     }
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
@@ -208,6 +215,11 @@ protected:
         return route((partition << stripe_bits_) | (hash >> (32 - stripe_bits_) & stripe_mask_));
     }
 
+    /// The same partition, by the stripe that the calling thread keeps to.
+    route own_stripe_of(route to) const noexcept {
+        return route((to.stripe & ~stripe_mask_) | (place_of_thread().round & stripe_mask_));
+    }
+
     /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
     /// returns; `stopped`, without calling it, once the buffer stopped. An accepted write that leaves the table's size
     /// as it was counts as coalesced; an `f` that returns another status must not have changed the table.
@@ -216,6 +228,7 @@ protected:
     /// caller. Waits for nothing but the lock.
     template <typename F>
     write_status write(route to, F&& f) {
+        assert_outside_locks();
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
         if (stripe.closed) [[unlikely]] {
@@ -226,7 +239,7 @@ protected:
         std::size_t const before = stripe.table.size();
         write_status status;
         try {
-            status = std::forward<F>(f)(stripe.table);
+            status = locked(f, stripe.table);
         } catch (...) {
             unlock_and_look(to, before);  // what a bulk write had inserted stays
             throw;
@@ -245,8 +258,62 @@ protected:
         return status;
     }
 
+    /// Runs `f(Table const&)` under the lock of the stripe that the route picks; not at all once the buffer stopped. As
+    /// `write` else.
+    template <typename F>
+    void read(route from, F&& f) const {
+        assert_outside_locks();
+        auto& stripe = stripes_[from.stripe];
+        detail::stripe_guard const guard(stripe.lock);
+        if (!stripe.closed) locked(f, std::as_const(stripe.table));
+    }
+
+    /// Runs `f(Table&)`, which takes values out of the table, under the lock of the stripe that the route picks; not at
+    /// all once the buffer stopped. Returns how many were taken; they count as erased. An `f` that throws must not have
+    /// changed the table.
+    template <typename F>
+    std::size_t remove(route from, F&& f) {
+        assert_outside_locks();
+        auto& stripe = stripes_[from.stripe];
+        detail::stripe_guard const guard(stripe.lock);
+        if (stripe.closed) return 0;
+        std::size_t const before = stripe.table.size();
+        locked(f, stripe.table);
+        std::size_t const removed = before - stripe.table.size();
+        stripe.erased += removed;
+        stripe.shrunk_from(before);
+        return removed;
+    }
+
 private:
     using core = detail::buffer_core<Table>;
+
+    /// In debug builds: what runs under a lock of this buffer has not called it.
+    void assert_outside_locks() const noexcept {
+        assert(!detail::inside_lock::of(core_.get()) &&
+               "tidefall: code that runs under a lock of a buffer must not call that buffer");
+    }
+
+    /// Runs `f(table)`, where a stripe's lock is held.
+    template <typename F, typename T>
+    decltype(auto) locked(F& f, T& table) const {
+#if !defined(NDEBUG)
+        detail::inside_lock const here(core_.get());
+#endif
+        return f(table);
+    }
+
+    /// How often the threads before this one went round the partitions, and where it is in its own round.
+    struct thread_place {
+        std::uint64_t round;
+        std::uint64_t partition;
+    };
+    thread_place place_of_thread() const noexcept {
+        auto const number = std::uint64_t{detail::thread_number()};
+        // Exact division without one: see reciprocal_.
+        auto const round = number * reciprocal_ >> reciprocal_shift;
+        return {round, number - round * count_};
+    }
 
     /// The end of a write that may have to set a tick or start a drain.
 #if defined(__GNUC__)
@@ -309,6 +376,7 @@ private:
     }
 
     void require_outside(char const* what) const {
+        assert_outside_locks();
         if (detail::inside_callback::of(core_.get())) {
             throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                     "tidefall: " + std::string(what) + " of buffer \"" + name() +

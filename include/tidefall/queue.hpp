@@ -11,6 +11,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/detail/bulk_write.hpp>
 #include <tidefall/detail/queue_table.hpp>
 #include <tidefall/detail/sorted_table.hpp>
 
@@ -31,6 +32,10 @@ namespace tidefall::inline v0 {
 /// ticks and through the final drain, within a partition.
 struct insertion_order {};
 
+/// Each producer's items in its order, producers in any: every partition is striped by thread, so writers do not meet
+/// even where there are many more of them than partitions.
+struct producer_order {};
+
 /// Items sorted by `std::invoke(Projection, item)`: stably, at the drain, each drain for itself. Any comparator is
 /// safe: one that contradicts itself gives some order, one that throws fails the drained table, of which
 /// `undelivered` receives every value.
@@ -48,6 +53,12 @@ struct queue_order;  // no such order
 
 template <typename T>
 struct queue_order<T, insertion_order> {
+    using key_type = no_key;
+    using table = queue_table<T>;
+};
+
+template <typename T>
+struct queue_order<T, producer_order> {
     using key_type = no_key;
     using table = queue_table<T>;
 };
@@ -110,12 +121,14 @@ class queue : public buffer<typename detail::queue_order<T, Order>::table> {
     using table = typename order::table;
     using key = typename order::key_type;
     static constexpr bool keyed = !std::is_same_v<key, detail::no_key>;
+    static constexpr bool striped = std::is_same_v<Order, producer_order>;
 
 public:
     /// As `buffer` says. In table mode the processor receives a `queue_table<T>`, whatever the order.
     template <typename Processor, typename Undelivered = discard_undelivered>
     explicit queue(options how, Processor&& process, Undelivered&& undelivered = {})
-        : buffer<table>(std::move(how), std::forward<Processor>(process), std::forward<Undelivered>(undelivered)) {}
+        : buffer<table>(std::move(how), std::forward<Processor>(process), std::forward<Undelivered>(undelivered),
+                        striped ? queue::many_stripes : 1) {}
 
     /// Adds one item. `tags`: `partition_key`, and `sort_key` in a queue sorted by key. Answers `accepted` or
     /// `stopped`; in the latter case an rvalue is untouched.
@@ -146,21 +159,17 @@ public:
         static_assert(detail::bulk_write_tags<Tags...>,
                       "push_range takes the tags partition_key or partition_by, and sort_key or sort_key_by");
         require_sort_key<detail::count_of<sort_key, Tags...> + detail::count_of<sort_key_by, Tags...>>();
-        constexpr bool owns = !std::is_lvalue_reference_v<Range> && !std::ranges::borrowed_range<Range> &&
-                              !std::ranges::view<std::remove_cvref_t<Range>>;
         using reference = std::ranges::range_reference_t<Range>;
-        using given = std::conditional_t<owns, std::ranges::range_rvalue_reference_t<Range>, reference>;
+        using given = detail::given_item<Range, reference>;
         static_assert(std::constructible_from<T, given>, "the range's items cannot be made into the queue's");
         if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 && std::ranges::sized_range<Range> &&
                       std::ranges::contiguous_range<Range> && std::is_same_v<std::remove_cvref_t<reference>, T>) {
-            return push_side_by_side<owns>(std::ranges::data(items), std::ranges::size(items), tags...);
+            return push_side_by_side<std::is_same_v<given, T&&>>(std::ranges::data(items), std::ranges::size(items),
+                                                                 tags...);
         } else {
-            std::size_t accepted = 0;
-            for (auto&& item : items) {
-                if (push_one_of<owns>(std::forward<decltype(item)>(item), tags...) != write_status::accepted) break;
-                ++accepted;
-            }
-            return accepted;
+            return detail::write_each(std::forward<Range>(items), [&](auto&& item) {
+                return push_one_of(std::forward<decltype(item)>(item), tags...);
+            });
         }
     }
 
@@ -182,13 +191,22 @@ private:
     }
 
     template <typename... Tags>
-    route route_for([[maybe_unused]] T const* item, Tags const&... tags) const {
-        if constexpr (detail::count_of<partition_key, Tags...> == 1) {
-            return this->route_by(detail::tag_in<partition_key>(tags...).key);
-        } else if constexpr (detail::count_of<partition_by, Tags...> == 1) {
-            return this->route_by(std::invoke(detail::tag_in<partition_by>(tags...).f, *item));
+    route route_for([[maybe_unused]] T const& item, Tags const&... tags) const {
+        if constexpr (detail::count_of<partition_by, Tags...> == 1) {
+            return in_order(this->route_by(std::invoke(detail::tag_in<partition_by>(tags...).f, item)));
+        } else if constexpr (detail::count_of<partition_key, Tags...> == 1) {
+            return in_order(this->route_by(detail::tag_in<partition_key>(tags...).key));
         } else {
             return this->route_by_thread();
+        }
+    }
+
+    /// A striped partition has a producer's items in its own stripe, whatever brought them to the partition.
+    route in_order(route to) const noexcept {
+        if constexpr (striped) {
+            return this->own_stripe_of(to);
+        } else {
+            return to;
         }
     }
 
@@ -221,7 +239,7 @@ private:
     /// Copies or moves `item` into its place under the lock.
     template <typename Item, typename... Tags>
     write_status insert(Item&& item, Tags const&... tags) {
-        auto const to = route_for(std::addressof(item), tags...);
+        auto const to = route_for(item, tags...);
         if constexpr (keyed) {
             key sorts_by = key_for(item, tags...);
             return this->write(to, [&](table& into) {
@@ -264,12 +282,11 @@ private:
         }
     }
 
-    template <bool Move, typename Item, typename... Tags>
+    template <typename Item, typename... Tags>
     write_status push_one_of(Item&& item, Tags const&... tags) {
-        using given = std::conditional_t<Move, std::remove_reference_t<Item>&&, Item&&>;
         if constexpr (!std::is_same_v<std::remove_cvref_t<Item>, T>) {
-            return insert(make(static_cast<given>(item)), tags...);
-        } else if constexpr (std::is_same_v<given, T&&>) {
+            return insert(make(std::forward<Item>(item)), tags...);
+        } else if constexpr (std::is_same_v<Item&&, T&&>) {
             return insert(std::move(item), tags...);
         } else {
             return insert_copy(item, tags...);
@@ -280,7 +297,7 @@ private:
     std::size_t push_side_by_side(Item* items, std::size_t count, Tags const&... tags) {
         std::size_t accepted = 0;
         if (count == 0) return accepted;
-        auto const to = route_for(items, tags...);
+        auto const to = route_for(*items, tags...);
         while (accepted < count) {
             auto const size = std::min(count - accepted, chunk);
             auto const status = this->write(to, [&](table& into) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>

@@ -30,6 +30,7 @@ public:
 
     /// Makes one table of all, ready to be handed out whole. What it throws leaves all values to `take_rest`.
     void merge() {
+        if constexpr (requires(Table & one) { one.reserve(std::size_t{}); }) tables_[0].reserve(size());
         for (auto& other : std::span(tables_).subspan(1)) {
             if constexpr (requires { other.absorb(std::move(other)); }) tables_[0].absorb(std::move(other));
         }
@@ -79,6 +80,12 @@ public:
     }
 
 private:
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t total = 0;
+        for (auto const& one : tables_) total += one.size();
+        return total;
+    }
+
     static void prepare([[maybe_unused]] std::span<Table> tables) {
         if constexpr (requires(Table & one) { one.prepare(); }) {
             for (auto& one : tables) one.prepare();

@@ -149,6 +149,35 @@ public:
         write_in(*first_);
     }
 
+    /// Appends another table without moving a value. Nothing was taken from either.
+    void absorb(queue_table&& other) noexcept {
+        if (other.empty()) return;
+        if (empty()) {
+            swap(other);
+            return;
+        }
+        written_->used_to = end_;
+        before_ += static_cast<std::size_t>(end_ - begin_) + other.before_;
+        segment* const kept_by_other = std::exchange(other.written_->next, std::exchange(written_->next, other.first_));
+        written_ = other.written_;
+        begin_ = other.begin_;
+        end_ = other.end_;
+        limit_ = other.limit_;
+        kept_ += other.used_;
+        used_ += other.used_;
+        // What the other kept for later stays with it.
+        other.kept_ -= other.used_;
+        other.before_ = 0;
+        other.first_ = other.written_ = nullptr;
+        other.begin_ = other.end_ = other.limit_ = nullptr;
+        other.used_ = 0;
+        if (kept_by_other != nullptr) {
+            other.first_ = kept_by_other;
+            other.used_ = 1;
+            other.write_in(*kept_by_other);
+        }
+    }
+
     /// Gives all memory back. The table is empty before.
     void shrink_to_fit() noexcept {
         for (segment* one = first_; one != nullptr;) free(std::exchange(one, one->next));

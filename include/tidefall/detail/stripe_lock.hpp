@@ -57,4 +57,16 @@ private:
     atomic<std::uint32_t> word_{open};
 };
 
+/// Holds a stripe's lock for as long as it lives.
+class stripe_guard {
+public:
+    explicit stripe_guard(stripe_lock& lock) noexcept : lock_(lock) { lock_.lock(); }
+    ~stripe_guard() { lock_.unlock(); }
+    stripe_guard(stripe_guard const&) = delete;
+    stripe_guard& operator=(stripe_guard const&) = delete;
+
+private:
+    stripe_lock& lock_;
+};
+
 }  // namespace tidefall::inline v0::detail

@@ -45,6 +45,12 @@ struct alignas(128) stripe {
         }
         return before < drain_at && after >= drain_at;
     }
+
+    /// Values were taken out of the table, which held `before`. The lock is held.
+    void shrunk_from(std::size_t before) noexcept {
+        // Relaxed: as in crossed_limit.
+        if (counted_in != nullptr) counted_in->fetch_sub(before - table.size(), std::memory_order_relaxed);
+    }
 };
 
 /// The stripes of one partition, as the engine handles them: all at once.
@@ -89,9 +95,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t total = 0;
         for (auto& one : stripes_) {
-            one.lock.lock();
+            stripe_guard const locked(one.lock);
             total += one.table.size();
-            one.lock.unlock();
         }
         return total;
     }
@@ -99,12 +104,11 @@ public:
     /// Adds what the stripes count.
     void count_in(buffer_stats& stats) const noexcept {
         for (auto& one : stripes_) {
-            one.lock.lock();
+            stripe_guard const locked(one.lock);
             stats.pending += one.table.size();
             stats.refused += one.refused;
             stats.coalesced += one.coalesced;
             stats.erased += one.erased;
-            one.lock.unlock();
         }
     }
 
@@ -112,9 +116,8 @@ public:
     [[nodiscard]] auto take_closed() noexcept {
         auto run = std::span<typename Table::value_type>();
         for (auto& one : stripes_) {
-            one.lock.lock();
+            stripe_guard const locked(one.lock);
             run = one.table.take(no_limit);
-            one.lock.unlock();
             if (!run.empty()) break;
         }
         return run;
@@ -124,9 +127,8 @@ public:
     void shrink_to_fit() noexcept {
         for (auto& one : stripes_) {
             Table old;  // freed after the lock
-            one.lock.lock();
+            stripe_guard const locked(one.lock);
             if (one.table.size() == 0) std::ranges::swap(one.table, old);
-            one.lock.unlock();
         }
     }
 

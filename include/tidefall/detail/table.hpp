@@ -24,7 +24,9 @@ namespace tidefall::inline v0 {
 /// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
 /// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
 ///   leave what it did not hand over to be taken.
-/// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes.
+/// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes. May throw,
+///   and must then have changed neither. Before the first one `reserve(size)` is called, where there is one, with the
+///   number of values in all.
 template <typename T>
 concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
     std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&

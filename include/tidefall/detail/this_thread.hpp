@@ -9,15 +9,16 @@
 
 namespace tidefall::inline v0::detail {
 
-/// One user callback (processor, hook, undelivered) that runs on this thread, and the one around it.
-struct callback_frame {
+/// Code of the user that runs on this thread for a buffer, and that around it.
+struct user_frame {
     void const* buffer;
-    callback_frame const* outer;
+    user_frame const* outer;
 };
 
 struct thread_state {
     std::uint32_t number = 0;  ///< 0: none yet
-    callback_frame const* innermost = nullptr;
+    user_frame const* callback = nullptr;  ///< the innermost processor, hook or undelivered
+    user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
     void const* works_for = nullptr;  ///< the scheduler whose worker this thread is
 };
 
@@ -36,26 +37,30 @@ inline constexpr std::uint32_t thread_numbers = 1U << 24;
     return this_thread.number - 1;
 }
 
-/// Marks the calling thread as inside a callback of `buffer` for as long as it lives.
-class inside_callback {
+/// Marks the calling thread as inside code of the user for as long as it lives.
+template <user_frame const* thread_state::*Innermost>
+class inside {
 public:
-    explicit inside_callback(void const* buffer) noexcept : frame_{buffer, this_thread.innermost} {
-        this_thread.innermost = &frame_;
+    explicit inside(void const* buffer) noexcept : frame_{buffer, this_thread.*Innermost} {
+        this_thread.*Innermost = &frame_;
     }
-    ~inside_callback() { this_thread.innermost = frame_.outer; }
-    inside_callback(inside_callback const&) = delete;
-    inside_callback& operator=(inside_callback const&) = delete;
+    ~inside() { this_thread.*Innermost = frame_.outer; }
+    inside(inside const&) = delete;
+    inside& operator=(inside const&) = delete;
 
-    /// True if any callback of `buffer` is on this thread's stack, however deep.
+    /// True if any such code of `buffer` is on this thread's stack, however deep.
     [[nodiscard]] static bool of(void const* buffer) noexcept {
-        for (auto const* frame = this_thread.innermost; frame != nullptr; frame = frame->outer) {
+        for (auto const* frame = this_thread.*Innermost; frame != nullptr; frame = frame->outer) {
             if (frame->buffer == buffer) return true;
         }
         return false;
     }
 
 private:
-    callback_frame frame_;
+    user_frame frame_;
 };
+
+using inside_callback = inside<&thread_state::callback>;
+using inside_lock = inside<&thread_state::locked>;
 
 }  // namespace tidefall::inline v0::detail
