@@ -4,9 +4,9 @@
 //
 // Every 20 ms (TIDEFALL_BENCH_INTERVAL_MS in the environment) each contestant's table is exchanged for an empty one and
 // every entry of the old one is visited, on another thread. boost::concurrent_flat_map takes part twice: with a fresh
-// table for each tick, and with two that keep their memory. boost::unordered_flat_map without any lock is the limit: its
-// one writer looks at the clock every 1,024 puts and hands a full table to a thread that visits it. contest.hpp says
-// how the runs are made.
+// table for each tick, and with two that keep their memory. boost::unordered_flat_map without any lock is the limit:
+// its one writer looks at the clock every 1,024 puts and hands a full table to a thread that visits it. contest.hpp
+// says how the runs are made.
 #include "contest.hpp"
 
 #include <tidefall/hash_map.hpp>
@@ -71,13 +71,12 @@ private:
     std::uint64_t keys_;
     sink sink_;
     tidefall::buffer_stats before_;
-    tidefall::hash_map<key, value> map_{
-        {.processing_interval = interval, .processing_batch_size = 512},
-        [this](std::span<tidefall::entry<key, value> const> batch) {
-            std::uint64_t sum = 0;
-            for (auto const& one : batch) sum += one.key;
-            sink_.add(batch.size(), sum);
-        }};
+    tidefall::hash_map<key, value> map_{{.processing_interval = interval, .processing_batch_size = 512},
+                                        [this](std::span<tidefall::entry<key, value> const> batch) {
+                                            std::uint64_t sum = 0;
+                                            for (auto const& one : batch) sum += one.key;
+                                            sink_.add(batch.size(), sum);
+                                        }};
 };
 
 #if defined(TIDEFALL_BENCH_BOOST)
@@ -87,8 +86,7 @@ class boost_concurrent_map {
     using map = boost::concurrent_flat_map<key, value>;
 
 public:
-    static constexpr char const* name =
-        KeepsMemory ? "boost::concurrent, kept" : "boost::concurrent, fresh";
+    static constexpr char const* name = KeepsMemory ? "boost::concurrent, kept" : "boost::concurrent, fresh";
     explicit boost_concurrent_map(std::uint64_t keys) : keys_(keys), thread_([this] { serve(); }) {}
     ~boost_concurrent_map() {
         stop_ = true;

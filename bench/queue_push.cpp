@@ -89,11 +89,10 @@ public:
 
 private:
     sink& processed_;
-    tidefall::queue<item, Order> queue_{
-        {.partitions = std::is_same_v<Order, tidefall::producer_order> ? 2U : 8U,
-         .processing_interval = interval,
-         .processing_batch_size = batch_size},
-        [this](std::span<item const> batch) { processed_(batch); }};
+    tidefall::queue<item, Order> queue_{{.partitions = std::is_same_v<Order, tidefall::producer_order> ? 2U : 8U,
+                                         .processing_interval = interval,
+                                         .processing_batch_size = batch_size},
+                                        [this](std::span<item const> batch) { processed_(batch); }};
 };
 
 /// What people write by hand: one mutex, two vectors, a thread that swaps them.

@@ -193,8 +193,8 @@ public:
     }
 
 protected:
-    /// Enough stripes in a partition that writers seldom meet: 4 KiB a partition with tables of 64 bytes.
-    static constexpr std::size_t many_stripes = 16;
+    /// Enough stripes in a partition that writers seldom meet: 6 KiB a partition with tables of 64 bytes.
+    static constexpr std::size_t many_stripes = 32;
 
     /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly, over the
     /// partitions first.

@@ -23,12 +23,13 @@ namespace tidefall::inline v0::detail {
 /// that is no code of the user's, and is `void` where the hash is to be kept beside the value.
 ///
 /// Slots come in groups of 14, and the groups' tags lie together: a search reads the tags of one group, which stay in
-/// the caches, and then, mostly, the one slot that it is after. A value lies in the first group of its way that had
-/// room; the way leads over all groups. Each group counts the values that went past it, and an erase takes its own
-/// from these counts: a search ends where nothing went past, and nothing has to be left behind for what was erased.
+/// the caches, and then, mostly, the one slot that it is after. A value lies in the lowest free slot, so that a table
+/// that is not full fills few cache lines, of the first group of its way that had room; the way leads over all groups.
+/// Each group counts the values that went past it, and an erase takes its own from these counts: a search ends where
+/// nothing went past, and nothing has to be left behind for what was erased.
 ///
 /// Bits of a hash: the low ones choose the group (the engine takes stripes from the top of the low 32), bits 32 to 38
-/// are the tag, 39 to 46 the slot of the group that is tried first; the partition comes from the top.
+/// are the tag; the partition comes from the top.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename Value, typename HashOf, typename Matching = best_matching>
@@ -111,7 +112,6 @@ public:
     [[nodiscard]] place find(std::uint64_t hash, Equal&& equal) const {
         auto const tag = tag_of(hash);
         way to(*this, hash);
-        prefetch(slots_ + to.group() * slot_group::slots + favourite(hash));
         for (std::size_t visited = 0; visited <= last_group_; ++visited, to.go_on()) {
             auto const& group = groups_[to.group()];
             for (auto found = Matching::equal(group, tag); !found.none(); found = found.without_first()) {
@@ -226,7 +226,6 @@ private:
     static std::uint8_t tag_of(std::uint64_t hash) noexcept {
         return static_cast<std::uint8_t>(hash >> 32 | slot_group::full_bit);
     }
-    static std::size_t favourite(std::uint64_t hash) noexcept { return (hash >> 39 & 0xff) * slot_group::slots >> 8; }
 
     /// The groups that a value of this hash may lie in, in turn. Steps grow by one, which visits each group of a power
     /// of two once.
@@ -258,7 +257,7 @@ private:
     slot& at(place of) noexcept { return slots_[of.group * slot_group::slots + of.slot]; }
     slot const& at(place of) const noexcept { return slots_[of.group * slot_group::slots + of.slot]; }
 
-    /// The first free place on the way of this hash; there is one. Its favourite slot, so that a prefetch hits.
+    /// The first free place on the way of this hash; there is one.
     [[nodiscard]] place free_place(std::uint64_t hash) const noexcept {
         way to(*this, hash);
         auto free = free_slots(to.group());
@@ -266,8 +265,7 @@ private:
             to.go_on();
             free = free_slots(to.group());
         }
-        auto const best = favourite(hash);
-        return {to.group(), free.has(best) ? best : free.first()};
+        return {to.group(), free.first()};
     }
 
     [[nodiscard]] slot_mask free_slots(std::size_t group) const noexcept {
@@ -299,7 +297,7 @@ private:
         }
         flat_table larger;
         layout const parts(groups);
-        auto* const memory = static_cast<std::byte*>(::operator new(parts.bytes, std::align_val_t{alignment}));
+        auto* const memory = static_cast<std::byte*>(::operator new (parts.bytes, std::align_val_t{alignment}));
         larger.groups_ = reinterpret_cast<slot_group*>(memory);
         std::uninitialized_fill_n(larger.groups_, groups, slot_group{});
         larger.slots_ = reinterpret_cast<slot*>(memory + parts.slots_at);
@@ -341,7 +339,7 @@ private:
     /// Gives the memory back. The table is empty.
     void release() noexcept {
         if (slots_ == nullptr) return;
-        ::operator delete(static_cast<void*>(groups_), std::align_val_t{alignment});
+        ::operator delete (static_cast<void*>(groups_), std::align_val_t{alignment});
         groups_ = const_cast<slot_group*>(&no_group);
         slots_ = nullptr;
         last_group_ = 0;
@@ -416,15 +414,15 @@ private:
 
     // What a search and an insertion touch comes first: with the lock before it, it fits in one cache line.
     slot_group* groups_ = const_cast<slot_group*>(&no_group);
-    slot* slots_ = nullptr;        ///< null: no memory
-    std::size_t last_group_ = 0;   ///< their number, a power of two, less one
-    std::size_t size_ = 0;         ///< values not taken
-    std::size_t room_for_ = 0;     ///< values, before it grows
-    std::size_t peak_ = 0;         ///< most values since memory was judged last, as far as it was noted
-    std::uint32_t taken_in_ = 0;   ///< the group up to which values were taken
-    std::uint16_t taken_ = 0;      ///< the slots of that group up to which they were
-    std::uint8_t fillings_ = 0;    ///< since memory was judged last
-    std::uint8_t wanted_bits_ = 0; ///< the logarithm of the number of groups to begin with
+    slot* slots_ = nullptr;         ///< null: no memory
+    std::size_t last_group_ = 0;    ///< their number, a power of two, less one
+    std::size_t size_ = 0;          ///< values not taken
+    std::size_t room_for_ = 0;      ///< values, before it grows
+    std::size_t peak_ = 0;          ///< most values since memory was judged last, as far as it was noted
+    std::uint32_t taken_in_ = 0;    ///< the group up to which values were taken
+    std::uint16_t taken_ = 0;       ///< the slots of that group up to which they were
+    std::uint8_t fillings_ = 0;     ///< since memory was judged last
+    std::uint8_t wanted_bits_ = 0;  ///< the logarithm of the number of groups to begin with
 };
 
 }  // namespace tidefall::inline v0::detail

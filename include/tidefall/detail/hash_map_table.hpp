@@ -39,7 +39,8 @@ template <typename Q, typename Hash, typename KeyEqual>
 concept transparent_key = requires {
     typename Hash::is_transparent;
     typename KeyEqual::is_transparent;
-} && std::is_invocable_r_v<std::size_t, Hash, Q const&>;
+}
+&&std::is_invocable_r_v<std::size_t, Hash, Q const&>;
 
 /// The hash of an entry that lies in a table: only where it is neither the user's code nor able to throw.
 template <typename K, typename Hash>
@@ -189,7 +190,9 @@ public:
         } else {
             entries_.insert(
                 hash,
-                [&] { return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0}; },
+                [&] {
+                    return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0};
+                },
                 [&](value_type& made) { change(made.value); });
         }
         return write_status::accepted;
@@ -218,15 +221,17 @@ private:
     template <typename Q>
     [[nodiscard]] typename entries::place place_of(std::uint64_t hash, Q const& key) const {
         static_assert(looks_up<Q>);
-        return entries_.find(hash, [&key](value_type const& candidate) {
-            return static_cast<bool>(KeyEqual{}(candidate.key, key));
-        });
+        return entries_.find(
+            hash, [&key](value_type const& candidate) { return static_cast<bool>(KeyEqual{}(candidate.key, key)); });
     }
 
     template <typename Key>
     void insert(std::uint64_t hash, Key&& key, V&& value, Version&& first) {
         entries_.insert(
-            hash, [&] { return value_type{K(std::forward<Key>(key)), std::move(value), std::move(first), 0}; },
+            hash,
+            [&] {
+                return value_type{K(std::forward<Key>(key)), std::move(value), std::move(first), 0};
+            },
             [](value_type&) noexcept {});
     }
 

@@ -33,7 +33,9 @@ public:
 
     [[nodiscard]] constexpr std::uint32_t bits() const noexcept { return bits_; }
     [[nodiscard]] constexpr bool none() const noexcept { return bits_ == 0; }
-    [[nodiscard]] constexpr std::size_t count() const noexcept { return static_cast<std::size_t>(std::popcount(bits_)); }
+    [[nodiscard]] constexpr std::size_t count() const noexcept {
+        return static_cast<std::size_t>(std::popcount(bits_));
+    }
     [[nodiscard]] constexpr bool has(std::size_t slot) const noexcept { return (bits_ >> slot & 1U) != 0; }
 
     /// The lowest slot; there is one.
@@ -103,7 +105,9 @@ private:
 /// The same by one instruction over 16 bytes.
 struct sse2_matching {
     [[nodiscard]] static slot_mask equal(slot_group const& group, std::uint8_t tag) noexcept {
-        return mask(_mm_cmpeq_epi8(load(group), _mm_set1_epi8(static_cast<char>(tag))));
+        // Spread over a whole word first: g++ may spill a byte and load four, which waits for the store.
+        auto const four = static_cast<int>(tag * 0x01010101U);
+        return mask(_mm_cmpeq_epi8(load(group), _mm_set1_epi32(four)));
     }
     [[nodiscard]] static slot_mask full(slot_group const& group) noexcept { return mask(load(group)); }
 
@@ -123,12 +127,5 @@ using best_matching = sse2_matching;
 using best_matching = portable_matching;
 
 #endif
-
-/// Tells the processor that this memory is wanted soon.
-inline void prefetch([[maybe_unused]] void const* memory) noexcept {
-#if defined(__GNUC__)
-    __builtin_prefetch(memory);
-#endif
-}
 
 }  // namespace tidefall::inline v0::detail

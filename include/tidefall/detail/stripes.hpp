@@ -25,10 +25,10 @@ struct alignas(128) stripe {
     stripe_lock lock;
     bool closed = false;
     std::size_t look_from = no_limit;  ///< the size from which a write has `crossed_limit` look
+    std::uint64_t coalesced = 0;
     Table table;
 
     std::uint64_t refused = 0;
-    std::uint64_t coalesced = 0;
     std::uint64_t erased = 0;
 
     std::size_t drain_at = no_limit;            ///< the size that starts a drain: of the table, or of `counted_in`

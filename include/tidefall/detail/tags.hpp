@@ -94,13 +94,20 @@ template <template <typename> typename Tag, typename First, typename... Rest>
         return tag_in<Tag>(rest...);
 }
 
-/// Spreads the bits of a hash: std::hash of an integer is the integer. (The finaliser of splitmix64.)
+/// Spreads the bits of a hash, of which std::hash of an integer is the integer: both halves of a product with an odd
+/// number, or, where there is no product of 128 bits, the finaliser of splitmix64.
 [[nodiscard]] constexpr std::uint64_t mix(std::uint64_t bits) noexcept {
+#if defined(__SIZEOF_INT128__)
+    __extension__ using wide = unsigned __int128;
+    auto const product = static_cast<wide>(bits ^ 0x2d358dccaa6c78a5U) * 0x9e3779b97f4a7c15U;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+#else
     bits ^= bits >> 30;
     bits *= 0xbf58476d1ce4e5b9U;
     bits ^= bits >> 27;
     bits *= 0x94d049bb133111ebU;
     return bits ^ (bits >> 31);
+#endif
 }
 
 template <typename T>

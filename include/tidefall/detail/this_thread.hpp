@@ -16,10 +16,10 @@ struct user_frame {
 };
 
 struct thread_state {
-    std::uint32_t number = 0;  ///< 0: none yet
+    std::uint32_t number = 0;              ///< 0: none yet
     user_frame const* callback = nullptr;  ///< the innermost processor, hook or undelivered
     user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
-    void const* works_for = nullptr;  ///< the scheduler whose worker this thread is
+    void const* works_for = nullptr;       ///< the scheduler whose worker this thread is
 };
 
 inline constinit thread_local thread_state this_thread{};
