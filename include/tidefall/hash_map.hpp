@@ -41,6 +41,20 @@ inline constinit version_source versions{};
     return versions.last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
+/// True where `To` may silently be made from what is given; not a whole number from one that may have a fraction.
+template <typename Given, typename To>
+inline constexpr bool converts_to = std::is_convertible_v<Given, To> &&
+                                    !(std::is_floating_point_v<std::remove_cvref_t<Given>> && std::is_integral_v<To>);
+
+template <typename T>
+concept any_tag = is_bulk_tag<std::remove_cvref_t<T>>;
+template <typename T>
+concept no_tag = !any_tag<T>;
+
+/// True for what `update` may call with a `V`.
+template <typename F, typename V>
+concept changes = std::invocable<F&, V&>;
+
 /// Calls `f` with the members `key` and `value` of an item, or with its two parts (pairs, tuples, plain structs), as
 /// rvalues where the item is one.
 template <typename Item, typename F>
@@ -129,12 +143,9 @@ public:
 
     /// Stores a value if the key is new, or if `newer` is greater than the version it holds; then `updates` grows by 1.
     /// Otherwise answers `stale`, and rvalues are untouched.
-    template <typename Key = K, typename Value = V, typename Given = Version, typename... Tags>
-        requires(!detail::is_bulk_tag<std::remove_cvref_t<Given>>)
+    template <typename Key = K, typename Value = V, detail::no_tag Given = Version, typename... Tags>
     write_status put_newer(Key&& key, Value&& value, Given&& newer, Tags const&... tags) {
-        static_assert(std::is_constructible_v<Version, Given> &&
-                          !(std::is_floating_point_v<std::remove_cvref_t<Given>> && std::is_integral_v<Version>),
-                      "the version cannot be made into the map's version type");
+        static_assert(detail::converts_to<Given, Version>, "the version cannot be made into the map's version type");
         auto&& made = as_value(std::forward<Value>(value));
         auto&& its_version = as<Version>(std::forward<Given>(newer));
         typename table::displaced old;
@@ -149,8 +160,7 @@ public:
 
     /// The same with a version greater than all that were drawn in the process before: of two calls, of which one
     /// returned before the other began, the later wins. Not meant to be mixed with explicit versions on one key.
-    template <typename Key = K, typename Value = V, typename... Tags>
-        requires(detail::is_bulk_tag<Tags>&&...)
+    template <typename Key = K, typename Value = V, detail::any_tag... Tags>
     write_status put_newer(Key&& key, Value&& value, Tags const&... tags) {
         static_assert(std::is_integral_v<Version> && sizeof(Version) == 8,
                       "put_newer without a version needs a map whose version type is an integer of 64 bits");
@@ -163,189 +173,194 @@ public:
     ///
     /// `change` runs under a spinning lock: it must be short and must not call this buffer, which debug builds assert.
     /// If it throws, a key that was there keeps what it wrote, a new key is not inserted, and nothing is counted.
-    template <typename Key = K, typename Change, typename... Tags>
-        requires std::invocable<Change&, V&> &&(detail::is_bulk_tag<Tags>&&...)write_status
-            update(Key&& key, Change&& change, Tags const&... tags) {
-            return change_or_insert(
-                std::forward<Key>(key), [] { return V(); }, change, tags...);
+    template <typename Key = K, detail::changes<V> Change, detail::any_tag... Tags>
+    write_status update(Key&& key, Change&& change, Tags const&... tags) {
+        return change_or_insert(
+            std::forward<Key>(key), [] { return V(); }, change, tags...);
+    }
+    template <typename Key = K, typename First = V, detail::changes<V> Change, detail::any_tag... Tags>
+    write_status update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
+        static_assert(detail::converts_to<First, V>, "the first value cannot be made into the map's value type");
+        return change_or_insert(
+            std::forward<Key>(key), [&] { return V(std::forward<First>(first)); }, change, tags...);
+    }
+
+    /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes up to
+    /// the first that is answered `stopped`, returns how many were accepted. Copies from an lvalue or a view, moves
+    /// from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with `f(pair)` or `f(key)`.
+    /// If anything throws, the pairs before it stay.
+    template <std::ranges::input_range Range, typename... Tags>
+    std::size_t put_all(Range&& pairs, Tags const&... tags) {
+        static_assert(std::is_class_v<std::ranges::range_value_t<Range>>,
+                      "put_all takes a range of pairs, or of structs with a key and a value");
+        require_bulk_tags<Tags...>();
+        return detail::write_each(std::forward<Range>(pairs), [&](auto&& pair) {
+            return detail::with_key_and_value(std::forward<decltype(pair)>(pair), [&](auto&& key, auto&& value) {
+                return with_routing(pair, key, tags..., [&](auto const&... routing) {
+                    return put(std::forward<decltype(key)>(key), std::forward<decltype(value)>(value), routing...);
+                });
+            });
+        });
+    }
+
+    /// The same with `put_newer` for a range of `{key, value, version}`: tuples, or structs, of those names or of three
+    /// members. What is stale is passed over, and counted in `stats().refused`.
+    template <std::ranges::input_range Range, typename... Tags>
+    std::size_t put_all_newer(Range&& triples, Tags const&... tags) {
+        static_assert(std::is_class_v<std::ranges::range_value_t<Range>>,
+                      "put_all_newer takes a range of tuples, or of structs with a key, a value and a version");
+        require_bulk_tags<Tags...>();
+        return detail::write_each(std::forward<Range>(triples), [&](auto&& triple) {
+            return detail::with_key_value_and_version(
+                std::forward<decltype(triple)>(triple), [&](auto&& key, auto&& value, auto&& newer) {
+                    return with_routing(triple, key, tags..., [&](auto const&... routing) {
+                        return put_newer(std::forward<decltype(key)>(key), std::forward<decltype(value)>(value),
+                                         std::forward<decltype(newer)>(newer), routing...);
+                    });
+                });
+        });
+    }
+
+    /// A copy of what the key holds in the write table, made under the lock. Nothing once the value was swapped out
+    /// to be processed, and after stop.
+    template <typename Key = K, typename... Tags>
+    std::optional<V> get(Key const& key, Tags const&... tags) const {
+        static_assert(std::is_copy_constructible_v<V>, "get copies the value");
+        std::optional<V> found;
+        look(
+            key, [&](value_type const& held) { found.emplace(held.value); }, tags...);
+        return found;
+    }
+
+    /// The same, or `fallback`.
+    template <typename Key = K, typename Fallback = V, typename... Tags>
+    V get_or(Key const& key, Fallback&& fallback, Tags const&... tags) const {
+        auto found = get(key, tags...);
+        return found ? V(std::move(*found)) : V(std::forward<Fallback>(fallback));
+    }
+
+    /// True if `get` would find something.
+    template <typename Key = K, typename... Tags>
+    bool contains(Key const& key, Tags const&... tags) const {
+        bool found = false;
+        look(
+            key, [&](value_type const&) { found = true; }, tags...);
+        return found;
+    }
+
+    /// Takes an entry out of the write table, and destroys it. True if there was one.
+    template <typename Key = K, typename... Tags>
+    bool erase(Key const& key, Tags const&... tags) {
+        auto const& by = as_key(key);
+        auto const hash = hash_of(by);
+        typename table::removed out;
+        return this->remove(route_of(hash, tags...), [&](table& from) { from.erase(hash, by, out); }) > 0;
+    }
+
+private:
+    template <typename Q>
+    static constexpr bool looked_up_as_it_is =
+        std::is_same_v<std::remove_cvref_t<Q>, K> || detail::transparent_key<std::remove_cvref_t<Q>, Hash, KeyEqual>;
+
+    /// What was given if it is a `T` rvalue, otherwise a `T` made from it.
+    template <typename T, typename Given>
+    static decltype(auto) as(Given&& given) {
+        if constexpr (std::is_same_v<Given&&, T&&>) {
+            return std::forward<Given>(given);
+        } else {
+            return T(std::forward<Given>(given));
         }
-        template <typename Key = K, typename First = V, typename Change, typename... Tags>
-            requires std::invocable<Change&, V&> &&(detail::is_bulk_tag<Tags>&&...)write_status
-                update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
-                static_assert(std::is_constructible_v<V, First>,
-                              "the first value cannot be made into the map's value type");
-                return change_or_insert(
-                    std::forward<Key>(key), [&] { return V(std::forward<First>(first)); }, change, tags...);
-            }
+    }
 
-            /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes
-            /// up to the first that is answered `stopped`, returns how many were accepted. Copies from an lvalue or a
-            /// view, moves from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with
-            /// `f(pair)` or `f(key)`. If anything throws, the pairs before it stay.
-            template <std::ranges::input_range Range, typename... Tags>
-            std::size_t put_all(Range&& pairs, Tags const&... tags) {
-                return detail::write_each(std::forward<Range>(pairs), [&](auto&& pair) {
-                    return detail::with_key_and_value(
-                        std::forward<decltype(pair)>(pair), [&](auto&& key, auto&& value) {
-                            return with_routing(pair, key, tags..., [&](auto const&... routing) {
-                                return put(std::forward<decltype(key)>(key), std::forward<decltype(value)>(value),
-                                           routing...);
-                            });
-                        });
-                });
-            }
+    template <typename Value>
+    static decltype(auto) as_value(Value&& value) {
+        static_assert(detail::converts_to<Value, V>, "the value cannot be made into the map's value type");
+        return as<V>(std::forward<Value>(value));
+    }
 
-            /// The same with `put_newer` for a range of `{key, value, version}`: tuples, or structs, of those names or
-            /// of three members. What is stale is passed over, and counted in `stats().refused`.
-            template <std::ranges::input_range Range, typename... Tags>
-            std::size_t put_all_newer(Range&& triples, Tags const&... tags) {
-                return detail::write_each(std::forward<Range>(triples), [&](auto&& triple) {
-                    return detail::with_key_value_and_version(
-                        std::forward<decltype(triple)>(triple), [&](auto&& key, auto&& value, auto&& newer) {
-                            return with_routing(triple, key, tags..., [&](auto const&... routing) {
-                                return put_newer(std::forward<decltype(key)>(key), std::forward<decltype(value)>(value),
-                                                 std::forward<decltype(newer)>(newer), routing...);
-                            });
-                        });
-                });
-            }
+    /// What was given if the table can be asked for it, otherwise a `K` made from it.
+    template <typename Key>
+    static decltype(auto) as_key(Key&& key) {
+        if constexpr (looked_up_as_it_is<Key>) {
+            return std::forward<Key>(key);
+        } else {
+            static_assert(detail::converts_to<Key, K>,
+                          "the key is no map key: it cannot be made into one, nor do hash and equality take it as "
+                          "transparent ones would");
+            return K(std::forward<Key>(key));
+        }
+    }
 
-            /// A copy of what the key holds in the write table, made under the lock. Nothing once the value was swapped
-            /// out to be processed, and after stop.
-            template <typename Key = K, typename... Tags>
-                requires std::copy_constructible<V> std::optional<V> get(Key const& key, Tags const&... tags)
-            const {
-                std::optional<V> found;
-                look(
-                    key, [&](value_type const& held) { found.emplace(held.value); }, tags...);
-                return found;
-            }
+    template <typename Q>
+    static std::uint64_t hash_of(Q const& key) {
+        return detail::mixed_hash_by<Hash>(key);
+    }
 
-            /// The same, or `fallback`.
-            template <typename Key = K, typename Fallback = V, typename... Tags>
-                requires std::copy_constructible<V> V get_or(Key const& key, Fallback&& fallback, Tags const&... tags)
-            const {
-                auto found = get(key, tags...);
-                return found ? V(std::move(*found)) : V(std::forward<Fallback>(fallback));
-            }
+    template <typename... Tags>
+    route route_of(std::uint64_t hash, Tags const&... tags) const {
+        static_assert(detail::single_write_tags<Tags...> && detail::count_of<sort_key, Tags...> == 0,
+                      "the one tag that a hash map takes is partition_key, last");
+        if constexpr (sizeof...(Tags) == 1) {
+            return this->route_by(detail::tag_in<partition_key>(tags...).key);
+        } else {
+            return this->route_by_hash(hash);
+        }
+    }
 
-            /// True if `get` would find something.
-            template <typename Key = K, typename... Tags>
-            bool contains(Key const& key, Tags const&... tags) const {
-                bool found = false;
-                look(
-                    key, [&](value_type const&) { found = true; }, tags...);
-                return found;
-            }
+    /// Runs `write(table, hash, key)` under the lock that the key's hash, or the tag, picks.
+    template <typename Key, typename Write, typename... Tags>
+    write_status store(Key&& key, Write write, Tags const&... tags) {
+        auto&& by = as_key(std::forward<Key>(key));
+        static_assert(std::is_constructible_v<K, decltype(by)>, "the key cannot be made into the map's key type");
+        auto const hash = hash_of(by);
+        return this->write(route_of(hash, tags...),
+                           [&](table& into) { return write(into, hash, std::forward<decltype(by)>(by)); });
+    }
 
-            /// Takes an entry out of the write table, and destroys it. True if there was one.
-            template <typename Key = K, typename... Tags>
-            bool erase(Key const& key, Tags const&... tags) {
-                auto const& by = as_key(key);
-                auto const hash = hash_of(by);
-                typename table::removed out;
-                return this->remove(route_of(hash, tags...), [&](table& from) { from.erase(hash, by, out); }) > 0;
-            }
+    template <typename Key, typename First, typename Change, typename... Tags>
+    write_status change_or_insert(Key&& key, First first, Change& change, Tags const&... tags) {
+        return store(
+            std::forward<Key>(key),
+            [&](table& into, std::uint64_t hash, auto&& by) {
+                return into.update(hash, std::forward<decltype(by)>(by), first,
+                                   [&](V& value) { std::invoke(change, value); });
+            },
+            tags...);
+    }
 
-        private:
-            template <typename Q>
-            static constexpr bool looked_up_as_it_is = std::is_same_v<std::remove_cvref_t<Q>, K> ||
-                                                       detail::transparent_key<std::remove_cvref_t<Q>, Hash, KeyEqual>;
+    template <typename Key, typename Seen, typename... Tags>
+    void look(Key const& key, Seen seen, Tags const&... tags) const {
+        auto const& by = as_key(key);
+        auto const hash = hash_of(by);
+        this->read(route_of(hash, tags...), [&](table const& in) {
+            if (auto const* const held = in.held(hash, by)) seen(*held);
+        });
+    }
 
-            /// What was given if it is a `T` rvalue, otherwise a `T` made from it.
-            template <typename T, typename Given>
-            static decltype(auto) as(Given&& given) {
-                if constexpr (std::is_same_v<Given&&, T&&>) {
-                    return std::forward<Given>(given);
-                } else {
-                    return T(std::forward<Given>(given));
-                }
-            }
+    template <typename... Tags>
+    static constexpr void require_bulk_tags() {
+        static_assert(detail::bulk_write_tags<Tags...> && sizeof...(Tags) <= 1 &&
+                          detail::count_of<sort_key, Tags...> + detail::count_of<sort_key_by, Tags...> == 0,
+                      "after the range comes one tag at most: partition_key or partition_by");
+    }
 
-            template <typename Value>
-            static decltype(auto) as_value(Value&& value) {
-                static_assert(std::is_constructible_v<V, Value>, "the value cannot be made into the map's value type");
-                return as<V>(std::forward<Value>(value));
+    /// Calls `write` with the tag that routes this item of a bulk write, if there is one.
+    template <typename Item, typename Key, typename Write>
+    static decltype(auto) with_routing(Item const&, Key const&, Write write) {
+        return write();
+    }
+    template <typename Item, typename Key, typename Tag, typename Write>
+    static decltype(auto) with_routing(Item const& item, Key const& key, Tag const& tag, Write write) {
+        if constexpr (detail::is_tag<partition_by, Tag>) {
+            if constexpr (requires { std::invoke(tag.f, item); }) {
+                return write(partition_key{std::invoke(tag.f, item)});
+            } else {
+                return write(partition_key{std::invoke(tag.f, key)});
             }
-
-            /// What was given if the table can be asked for it, otherwise a `K` made from it.
-            template <typename Key>
-            static decltype(auto) as_key(Key&& key) {
-                if constexpr (looked_up_as_it_is<Key>) {
-                    return std::forward<Key>(key);
-                } else {
-                    static_assert(
-                        std::is_constructible_v<K, Key>,
-                        "the key is no map key: it cannot be made into one, nor do hash and equality take it as "
-                        "transparent ones would");
-                    return K(std::forward<Key>(key));
-                }
-            }
-
-            template <typename Q>
-            static std::uint64_t hash_of(Q const& key) {
-                return detail::mixed_hash_by<Hash>(key);
-            }
-
-            template <typename... Tags>
-            route route_of(std::uint64_t hash, Tags const&... tags) const {
-                static_assert(detail::single_write_tags<Tags...> && detail::count_of<sort_key, Tags...> == 0,
-                              "the one tag that a hash map takes is partition_key, last");
-                if constexpr (sizeof...(Tags) == 1) {
-                    return this->route_by(detail::tag_in<partition_key>(tags...).key);
-                } else {
-                    return this->route_by_hash(hash);
-                }
-            }
-
-            /// Runs `write(table, hash, key)` under the lock that the key's hash, or the tag, picks.
-            template <typename Key, typename Write, typename... Tags>
-            write_status store(Key&& key, Write write, Tags const&... tags) {
-                auto&& by = as_key(std::forward<Key>(key));
-                static_assert(std::is_constructible_v<K, decltype(by)>,
-                              "the key cannot be made into the map's key type");
-                auto const hash = hash_of(by);
-                return this->write(route_of(hash, tags...),
-                                   [&](table& into) { return write(into, hash, std::forward<decltype(by)>(by)); });
-            }
-
-            template <typename Key, typename First, typename Change, typename... Tags>
-            write_status change_or_insert(Key&& key, First first, Change& change, Tags const&... tags) {
-                return store(
-                    std::forward<Key>(key),
-                    [&](table& into, std::uint64_t hash, auto&& by) {
-                        return into.update(hash, std::forward<decltype(by)>(by), first,
-                                           [&](V& value) { std::invoke(change, value); });
-                    },
-                    tags...);
-            }
-
-            template <typename Key, typename Seen, typename... Tags>
-            void look(Key const& key, Seen seen, Tags const&... tags) const {
-                auto const& by = as_key(key);
-                auto const hash = hash_of(by);
-                this->read(route_of(hash, tags...), [&](table const& in) {
-                    if (auto const* const held = in.held(hash, by)) seen(*held);
-                });
-            }
-
-            /// Calls `write` with the tag that routes this item of a bulk write, if there is one.
-            template <typename Item, typename Key, typename Write>
-            static decltype(auto) with_routing(Item const&, Key const&, Write write) {
-                return write();
-            }
-            template <typename Item, typename Key, typename Tag, typename Write>
-            static decltype(auto) with_routing(Item const& item, Key const& key, Tag const& tag, Write write) {
-                if constexpr (detail::is_tag<partition_by, Tag>) {
-                    if constexpr (requires { std::invoke(tag.f, item); }) {
-                        return write(partition_key{std::invoke(tag.f, item)});
-                    } else {
-                        return write(partition_key{std::invoke(tag.f, key)});
-                    }
-                } else {
-                    return write(tag);
-                }
-            }
+        } else {
+            return write(tag);
+        }
+    }
 };
 
 }  // namespace tidefall::inline v0

@@ -4,7 +4,9 @@
 #include <tidefall/tidefall.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -81,6 +83,28 @@ static_assert(!std::is_copy_constructible_v<queue_table<event>>);
 static_assert(std::forward_iterator<queue_table<event>::iterator>);
 static_assert(std::forward_iterator<queue_table<event>::const_iterator>);
 static_assert(std::is_convertible_v<queue_table<event>::iterator, queue_table<event>::const_iterator>);
+
+using profiles = hash_map<std::string, event>;
+using profile_table = hash_map_table<std::string, event>;
+static_assert(!std::is_copy_constructible_v<profiles> && !std::is_move_constructible_v<profiles>);
+static_assert(std::is_nothrow_destructible_v<profiles>);
+static_assert(std::is_same_v<profiles::value_type, entry<std::string, event>>);
+static_assert(std::is_base_of_v<buffer<profile_table>, profiles>);
+static_assert(std::is_same_v<profile_table, hash_map_table<std::string, event, std::hash<std::string>,
+                                                           std::equal_to<std::string>, std::uint64_t>>);
+static_assert(std::is_aggregate_v<entry<int, int>> && std::is_same_v<entry<int, int>, entry<int, int, std::uint64_t>>);
+static_assert(processor_for<void (*)(profile_table), profile_table>);
+static_assert(processor_for<void (*)(std::span<entry<std::string, event> const>), profile_table>);
+static_assert(!processor_for<void (*)(std::span<event>), profile_table>);
+static_assert(table<profile_table> && table<hash_map_table<int, std::unique_ptr<int>>>);
+static_assert(std::is_nothrow_move_constructible_v<profile_table> && !std::is_copy_constructible_v<profile_table>);
+static_assert(std::forward_iterator<profile_table::iterator> && std::forward_iterator<profile_table::const_iterator>);
+static_assert(std::is_convertible_v<profile_table::iterator, profile_table::const_iterator>);
+static_assert(!std::is_convertible_v<profile_table::const_iterator, profile_table::iterator>);
+static_assert(std::is_same_v<decltype(std::declval<profiles&>().get("")), std::optional<event>>);
+// A stripe of either takes two cache lines at most, its hot part one.
+static_assert(sizeof(detail::stripe<hash_map_table<int, int>>) == 128);
+static_assert(sizeof(hash_map_table<int, int>) <= 64);
 
 }  // namespace
 

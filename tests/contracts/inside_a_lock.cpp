@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+//
+// Code that runs under a lock and calls the same buffer would wait for itself for ever: debug builds say so instead.
+#undef NDEBUG
+#include <tidefall/hash_map.hpp>
+#include <tidefall/manual_runtime.hpp>
+
+#include <csignal>
+#include <cstdlib>
+
+int main() {
+    // The message of the assertion is what the test looks for.
+    std::signal(SIGABRT, [](int) { std::_Exit(0); });
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::hash_map<int, int> other({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});
+    tidefall::hash_map<int, int> map({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});
+    map.update(1, [&](int& value) {
+        other.put(1, 1);  // another buffer is nobody's fault
+        value = 1;
+    });
+    map.update(1, [&](int&) { other.update(1, [&](int&) { map.put(1, 1); }); });
+    return 1;
+}
