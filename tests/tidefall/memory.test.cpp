@@ -4,6 +4,7 @@
 #include "../support/allocations.hpp"
 #include "../support/catch.hpp"
 
+#include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
@@ -69,6 +70,27 @@ TEST_CASE("memory: a hundred warm ticks allocate nothing") {
                   clock->advance(5s);
               }) == 0);
     }
+    SECTION("in producer order") {
+        tidefall::queue<int, tidefall::producer_order> items(how, [](std::span<int>) {});
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) items.push(i);
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("coalescing, every write form") {
+        tidefall::hash_map<int, int> map(how, [](std::span<tidefall::entry<int, int>>) {});
+        std::vector<std::pair<int, int>> const pairs(100);
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < count; ++i) {
+                      map.put(i, i);
+                      map.put_newer(i, i);
+                      map.update(-i, [](int& value) { ++value; });
+                  }
+                  map.put_all(pairs);
+                  map.erase(1);
+                  clock->advance(5s);
+              }) == 0);
+    }
     SECTION("with a hook, after a batch that throws") {
         tidefall::queue<int> items(
             {.partitions = 1, .telemetry = std::make_shared<tidefall::telemetry_hook>(), .runtime = clock},
@@ -116,17 +138,63 @@ TEST_CASE("memory: an idle partition is small, and full segments cost little mor
     CHECK(allocated().live_bytes - idle < 10 * count);
 }
 
+TEST_CASE("memory: a refused put allocates nothing") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::hash_map<std::string, std::string> map({.runtime = clock},
+                                                     [](std::span<tidefall::entry<std::string, std::string>>) {});
+    map.stop();
+    std::string const key(1000, 'k');
+    std::string value(1000, 'x');
+    auto const before = allocated().count;
+    for (int i = 0; i < 1000; ++i) map.put(key, std::move(value));
+    CHECK(allocated().count == before);
+    CHECK(value.size() == 1000);
+}
+
+TEST_CASE("memory: an idle partition of a map is small") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const before = allocated().live_bytes;
+    tidefall::hash_map<int, int> map({.partitions = 100, .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    CHECK(allocated().live_bytes - before < 100 * 8192);
+}
+
+TEST_CASE("memory: an entry of 8 and 8 bytes takes under 60 just before its table grows") {
+    auto const before = allocated().live_bytes;
+    tidefall::hash_map_table<std::uint64_t, std::uint64_t> table;
+    std::int64_t bytes = 0;
+    std::int64_t at_its_fullest = 0;
+    for (std::uint64_t key = 0; key < 1'000'000; ++key) {
+        tidefall::hash_map_table<std::uint64_t, std::uint64_t>::displaced none;
+        table.put(tidefall::detail::mixed_hash(key), key, std::uint64_t{1}, none);
+        auto const now = allocated().live_bytes - before;
+        if (now != bytes && key > 100) {
+            at_its_fullest = bytes / static_cast<std::int64_t>(key);
+            CHECK(at_its_fullest < 60);
+            CHECK(now / static_cast<std::int64_t>(key + 1) < 80);
+        }
+        bytes = now;
+    }
+    CHECK(at_its_fullest == 38);
+}
+
 TEST_CASE("memory: a burst is given back after eleven idle intervals") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<std::uint64_t, tidefall::sorted_by<std::identity{}>> sorted(
         {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<std::uint64_t>) {});
     tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
                                          [](std::span<std::uint64_t>) {});
+    tidefall::queue<std::uint64_t, tidefall::producer_order> striped(
+        {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<std::uint64_t>) {});
+    tidefall::hash_map<int, int> map({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
     auto const before = allocated().live_bytes;
     for (int round = 0; round < 2; ++round) {
         for (int i = 0; i < 100'000; ++i) {
             items.push(1);
             sorted.push(1);
+            striped.push(1);
+            map.put(i, 1);
         }
         clock->advance(1s);
     }
