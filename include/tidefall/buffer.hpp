@@ -55,8 +55,8 @@ struct discard_undelivered {};
 /// on a worker thread of the runtime.
 ///
 /// Guarantees. Each accepted value is handed to the processor exactly once, or counted exactly once as failed,
-/// dropped, coalesced or erased; nothing is retried. Writers never wait for the processor. All that is in memory is
-/// lost if the process ends without `stop` or the destructor.
+/// dropped, coalesced or erased; nothing is retried. Writers never wait for the processor, but at a capacity with
+/// `overflow_policy::block`. All that is in memory is lost if the process ends without `stop` or the destructor.
 ///
 /// Thread safety: everything but construction and destruction may be called from several threads at once, also from
 /// the processor, `undelivered` and hooks, but for `flush` and `stop` of the buffer whose callback it is: these throw
@@ -95,6 +95,10 @@ public:
             detail::validate(how);
             if (!std::has_single_bit(stripes)) {
                 throw invalid_options("stripes", std::to_string(stripes), "a power of two");
+            }
+            if (how.overflow == overflow_policy::drop_oldest && (!detail::has_oldest<Table> || stripes > 1)) {
+                throw invalid_options("overflow", "drop_oldest",
+                                      "block or reject: only a queue in insertion order has an oldest value");
             }
             detail::require_callable(process, "the processor");
             detail::require_callable(undelivered, "undelivered");
@@ -221,21 +225,112 @@ protected:
     }
 
     /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
-    /// returns; `stopped`, without calling it, once the buffer stopped. An accepted write that leaves the table's size
-    /// as it was counts as coalesced; an `f` that returns another status must not have changed the table.
+    /// returns. Does not call it once the buffer stopped, and answers `stopped`, nor where the partition is at its
+    /// capacity and stays there: what happens then is up to the `overflow_policy`. An accepted write that leaves the
+    /// table's size as it was counts as coalesced; an `f` that returns another status must not have changed the table.
     ///
-    /// `f` runs under a spinning lock: it must be short, and must not call the buffer. What it throws reaches the
-    /// caller. Waits for nothing but the lock.
+    /// `changes_only(Table const&)`, under the same lock, says whether `f` would leave the table's size as it is: such
+    /// a write is taken by a full partition too.
+    ///
+    /// Both run under a spinning lock: they must be short, and must not call the buffer. What they throw reaches the
+    /// caller. Waits for nothing but the lock, unless the partition is full and the policy is `block`.
+    template <typename F, typename ChangesOnly>
+    write_status write(route to, F&& f, ChangesOnly&& changes_only) {
+        auto one = [&](Table& table, std::size_t) { return f(table); };
+        return write_some(to, 1, one, changes_only).status;
+    }
     template <typename F>
     write_status write(route to, F&& f) {
+        return write(to, f, never_changes_only);
+    }
+
+    /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
+    /// the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
+    template <typename F>
+    std::size_t write_up_to(std::size_t most, route to, F&& f) {
+        auto const result = write_some(to, most, f, never_changes_only);
+        return result.status == write_status::accepted ? result.count : 0;
+    }
+
+    /// Runs `f(Table const&)` under the lock of the stripe that the route picks; not at all once the buffer stopped. As
+    /// `write` else.
+    template <typename F>
+    void read(route from, F&& f) const {
+        assert_outside_locks();
+        auto& stripe = stripes_[from.stripe];
+        detail::stripe_guard const guard(stripe.lock);
+        if (!stripe.closed) locked(f, std::as_const(stripe.table));
+    }
+
+    /// Runs `f(Table&)`, which takes values out of the table, under the lock of the stripe that the route picks; not at
+    /// all once the buffer stopped. Returns how many were taken; they count as erased. An `f` that throws must not have
+    /// changed the table.
+    template <typename F>
+    std::size_t remove(route from, F&& f) {
+        assert_outside_locks();
+        auto& stripe = stripes_[from.stripe];
+        std::size_t removed = 0;
+        bool made_room = false;
+        {
+            detail::stripe_guard const guard(stripe.lock);
+            if (stripe.closed) return 0;
+            std::size_t const before = stripe.table.size();
+            locked(f, stripe.table);
+            removed = before - stripe.table.size();
+            stripe.erased += removed;
+            stripe.shrunk_from(before);
+            made_room = removed > 0 && stripe.limits->capacity != detail::no_limit;
+        }
+        if (made_room) core_->changed();  // a writer may wait for it
+        return removed;
+    }
+
+private:
+    using core = detail::buffer_core<Table>;
+
+    /// In debug builds: what runs under a lock of this buffer has not called it.
+    void assert_outside_locks() const noexcept {
+        assert(!detail::inside_lock::of(core_.get()) &&
+               "tidefall: code that runs under a lock of a buffer must not call that buffer");
+    }
+
+    /// Runs `f(table)`, where a stripe's lock is held.
+    template <typename F, typename T>
+    decltype(auto) locked(F& f, T& table) const {
+#if !defined(NDEBUG)
+        detail::inside_lock const here(core_.get());
+#endif
+        return f(table);
+    }
+
+    static constexpr auto never_changes_only = [](Table const&) noexcept { return false; };
+
+    struct write_result {
+        write_status status;
+        std::size_t count;
+    };
+
+    template <typename F, typename ChangesOnly>
+    write_result write_some(route to, std::size_t most, F& f, ChangesOnly& changes_only) {
         assert_outside_locks();
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
-        if (stripe.closed) [[unlikely]] {
-            ++stripe.refused;
-            stripe.lock.unlock();
-            return write_status::stopped;
+        std::size_t const before = stripe.table.size();
+        if (before >= stripe.admits_below) [[unlikely]] {
+            return {write_at_limit(to, f, changes_only), 1};
         }
+        auto const count = std::min(most, stripe.admits_below - before);
+        return {insert(to, [&](Table& table) { return f(table, count); }), count};
+    }
+
+    /// The stripe's lock is held, and a write is welcome; releases the lock.
+    template <typename F>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_status
+    insert(route to, F&& f) {
+        auto& stripe = stripes_[to.stripe];
         std::size_t const before = stripe.table.size();
         write_status status;
         try {
@@ -258,49 +353,81 @@ protected:
         return status;
     }
 
-    /// Runs `f(Table const&)` under the lock of the stripe that the route picks; not at all once the buffer stopped. As
-    /// `write` else.
-    template <typename F>
-    void read(route from, F&& f) const {
-        assert_outside_locks();
-        auto& stripe = stripes_[from.stripe];
-        detail::stripe_guard const guard(stripe.lock);
-        if (!stripe.closed) locked(f, std::as_const(stripe.table));
-    }
-
-    /// Runs `f(Table&)`, which takes values out of the table, under the lock of the stripe that the route picks; not at
-    /// all once the buffer stopped. Returns how many were taken; they count as erased. An `f` that throws must not have
-    /// changed the table.
-    template <typename F>
-    std::size_t remove(route from, F&& f) {
-        assert_outside_locks();
-        auto& stripe = stripes_[from.stripe];
-        detail::stripe_guard const guard(stripe.lock);
-        if (stripe.closed) return 0;
-        std::size_t const before = stripe.table.size();
-        locked(f, stripe.table);
-        std::size_t const removed = before - stripe.table.size();
-        stripe.erased += removed;
-        stripe.shrunk_from(before);
-        return removed;
-    }
-
-private:
-    using core = detail::buffer_core<Table>;
-
-    /// In debug builds: what runs under a lock of this buffer has not called it.
-    void assert_outside_locks() const noexcept {
-        assert(!detail::inside_lock::of(core_.get()) &&
-               "tidefall: code that runs under a lock of a buffer must not call that buffer");
-    }
-
-    /// Runs `f(table)`, where a stripe's lock is held.
-    template <typename F, typename T>
-    decltype(auto) locked(F& f, T& table) const {
-#if !defined(NDEBUG)
-        detail::inside_lock const here(core_.get());
+    /// A write of one value to a stripe that was closed or may have no room. Its lock is held; releases it.
+    template <typename F, typename ChangesOnly>
+#if defined(__GNUC__)
+    [[gnu::noinline]]
 #endif
-        return f(table);
+    write_status
+    write_at_limit(route to, F& f, ChangesOnly& changes_only) {
+        auto& stripe = stripes_[to.stripe];
+        auto const refuse = [&](write_status status) {
+            ++stripe.refused;
+            stripe.lock.unlock();
+            return status;
+        };
+        auto one = [&](Table& table) { return f(table, 1); };
+        std::optional<detail::time_point> since;
+        for (bool waits = true;;) {
+            if (stripe.closed) return refuse(write_status::stopped);
+            if (stripe.has_room() || would_only_change(stripe, changes_only)) return insert(to, one);
+            if (overflow_ == overflow_policy::drop_oldest) {
+                if (detail::inside_drop::of(core_.get())) return refuse(write_status::full);
+                return insert_and_drop(to, one);
+            }
+            if (overflow_ == overflow_policy::reject || !waits || detail::inside_callback::any()) {
+                return refuse(write_status::full);
+            }
+            stripe.lock.unlock();
+            if (!since) since = core_->schedule->now();
+            waits = partition_of(to).wait_for_room(*since);
+            stripe.lock.lock();
+        }
+    }
+
+    /// The stripe's lock is held; what `changes_only` throws releases it.
+    template <typename ChangesOnly>
+    bool would_only_change(detail::stripe<Table>& stripe, ChangesOnly& changes_only) const {
+        try {
+            return locked(changes_only, std::as_const(stripe.table));
+        } catch (...) {
+            stripe.lock.unlock();
+            throw;
+        }
+    }
+
+    /// A write to a full stripe whose oldest value makes room, and goes to `undelivered` on this thread.
+    template <typename F>
+    write_status insert_and_drop(route to, F& f) {
+        if constexpr (detail::has_oldest<Table>) {
+            auto& stripe = stripes_[to.stripe];
+            std::optional<value_type> oldest;
+            auto const status = insert(to, [&](Table& table) {
+                auto const result = f(table);
+                if (result != write_status::accepted) return result;
+                try {
+                    oldest.emplace(std::move(table.front()));
+                } catch (...) {
+                    table.pop_back();
+                    throw;
+                }
+                table.pop_front();
+                ++stripe.dropped;
+                --stripe.coalesced;  // the size is what it was, but nothing coalesced
+                return result;
+            });
+            if (oldest) {
+                detail::inside_drop const here(core_.get());
+                partition_of(to).hand_back_dropped(*oldest);
+            }
+            return status;
+        } else {
+            return insert(to, f);  // the constructor does not let it come here
+        }
+    }
+
+    tidefall::partition<Table>& partition_of(route to) const noexcept {
+        return *(*partitions_)[to.stripe >> stripe_bits_];
     }
 
     /// How often the threads before this one went round the partitions, and where it is in its own round.
@@ -324,10 +451,11 @@ private:
         auto& stripe = stripes_[from.stripe];
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
+        bool const full = stripe.limits->drain_at == stripe.limits->capacity;
         stripe.lock.unlock();
-        auto& partition = *(*partitions_)[from.stripe >> stripe_bits_];
+        auto& partition = partition_of(from);
         if (first) partition.set_tick();
-        if (crossed) partition.start_drain(drain_trigger::threshold);
+        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
     }
 
     template <typename Processor>
@@ -353,6 +481,7 @@ private:
         core_ = std::make_shared<core>(how.name, how.partitions * stripes, runtime_->schedule_, how.telemetry,
                                        std::move(process), std::move(undelivered));
         stripes_ = core_->stripes.get();
+        overflow_ = how.overflow;
         stripe_bits_ = static_cast<unsigned>(std::countr_zero(stripes));
         stripe_mask_ = stripes - 1;
         reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
@@ -425,6 +554,7 @@ private:
     std::uint64_t count_ = 0;  ///< of partitions
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
+    overflow_policy overflow_ = overflow_policy::block;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
     std::shared_ptr<partition_list const> partitions_;
     std::shared_ptr<runtime> runtime_;

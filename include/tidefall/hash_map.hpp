@@ -313,8 +313,10 @@ private:
         auto&& by = as_key(std::forward<Key>(key));
         static_assert(std::is_constructible_v<K, decltype(by)>, "the key cannot be made into the map's key type");
         auto const hash = hash_of(by);
-        return this->write(route_of(hash, tags...),
-                           [&](table& into) { return write(into, hash, std::forward<decltype(by)>(by)); });
+        // A full partition takes a write that only changes what it holds.
+        return this->write(
+            route_of(hash, tags...), [&](table& into) { return write(into, hash, std::forward<decltype(by)>(by)); },
+            [&](table const& in) { return in.held(hash, by) != nullptr; });
     }
 
     template <typename Key, typename First, typename Change, typename... Tags>

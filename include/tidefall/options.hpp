@@ -132,17 +132,12 @@ inline void require_not_negative(std::string_view option, std::chrono::nanosecon
     if (value < std::chrono::nanoseconds::zero()) throw invalid_options(option, to_text(value), "0 or more");
 }
 
-inline void require_no_capacity(std::optional<std::size_t> value) {
-    if (value) throw invalid_options("capacity", std::to_string(*value), "none: this version has no capacities yet");
-}
-
 inline void validate(options_update const& update) {
     if (update.processing_interval) require_positive("processing_interval", *update.processing_interval);
     require_at_least_one("processing_batch_size", update.processing_batch_size, "at least 1");
     if (update.processing_timeout) require_positive("processing_timeout", *update.processing_timeout);
     require_at_least_one("drain_threshold", update.drain_threshold.value_or(std::nullopt), "none, or at least 1");
     require_at_least_one("capacity", update.capacity.value_or(std::nullopt), "none, or at least 1");
-    require_no_capacity(update.capacity.value_or(std::nullopt));
     if (update.overflow_timeout) require_not_negative("overflow_timeout", *update.overflow_timeout);
     if (update.shutdown_timeout) require_not_negative("shutdown_timeout", *update.shutdown_timeout);
 }
@@ -170,11 +165,12 @@ inline void validate(options const& all) {
                                   "wait or abandon");
     }
     switch (all.overflow) {
-        case overflow_policy::block: break;
-        case overflow_policy::reject:
-            throw invalid_options("overflow", "reject", "block: this version has no capacities yet");
+        case overflow_policy::block:
+        case overflow_policy::reject: break;
         case overflow_policy::drop_oldest:
-            throw invalid_options("overflow", "drop_oldest", "block: this version has no capacities yet");
+            if (!all.capacity)
+                throw invalid_options("overflow", "drop_oldest", "block or reject: there is no capacity");
+            break;
         default:
             throw invalid_options("overflow", std::to_string(static_cast<int>(all.overflow)),
                                   "block, reject or drop_oldest");

@@ -96,7 +96,9 @@ private:
         apply({.processing_interval = how.processing_interval,
                .processing_batch_size = how.processing_batch_size,
                .processing_timeout = how.processing_timeout,
-               .drain_threshold = how.drain_threshold});
+               .drain_threshold = how.drain_threshold,
+               .capacity = how.capacity,
+               .overflow_timeout = how.overflow_timeout});
     }
 
     // ---- asked by the buffer
@@ -134,17 +136,46 @@ private:
     void start() noexcept { report_.partition_started(); }
 
     void apply(options_update const& update) noexcept {
+        std::optional<drain_trigger> reached;
         {
             detail::lock_guard const lock(mutex_);
             if (update.processing_batch_size) batch_size_ = *update.processing_batch_size;
             if (update.processing_timeout) change_timeout(*update.processing_timeout);
             if (update.processing_interval) change_interval(*update.processing_interval);
+            if (update.overflow_timeout) overflow_timeout_ = *update.overflow_timeout;
+            if (update.drain_threshold) threshold_ = *update.drain_threshold;
+            if (update.capacity) capacity_ = *update.capacity;
+            if (update.drain_threshold || update.capacity) {
+                auto const waiting = stripes_.set_limits(threshold_, capacity_);
+                if (capacity_ && waiting >= *capacity_) {
+                    reached = drain_trigger::capacity;
+                } else if (threshold_ && waiting >= *threshold_) {
+                    reached = drain_trigger::threshold;
+                }
+            }
         }
-        if (!update.drain_threshold) return;
-        auto const limit = *update.drain_threshold;
-        if (auto const waiting = stripes_.set_limit(limit); limit && waiting >= *limit) {
-            start_drain(drain_trigger::threshold);
+        if (reached) start_drain(*reached);
+        core_->changed();  // a writer that waits looks at its bound and its room again
+    }
+
+    /// Blocks until there may be room, or the partition closed, at most until the overflow timeout after `since`;
+    /// false if that passed. Where nobody else would drain, this thread does.
+    bool wait_for_room(time_point since) noexcept {
+        auto const bound = [&] {
+            detail::lock_guard const lock(mutex_);
+            return detail::later(since, overflow_timeout_);
+        };
+        if (schedule().manual()) {
+            auto const target = begin_if_idle(drain_trigger::capacity);
+            while (!settled(target) && schedule().run_one_of(core_.get(), bound())) {
+            }
         }
+        return core_->wait_until([&] { return is_closed() || stripes_.has_room(); }, bound);
+    }
+
+    /// A value that made room for a newer one.
+    void hand_back_dropped(value_type& oldest) noexcept {
+        report_.hand_back(std::span(std::addressof(oldest), 1), failure_reason::overflow, nullptr);
     }
 
     /// Starts a drain of all that was written before. Returns what `settled` is to be asked for.
@@ -254,10 +285,10 @@ private:
         stats.coalesced += here.coalesced;
         stats.erased += here.erased;
         stats.pending += here.pending;
-        stats.accepted += counts_.taken + here.coalesced + here.erased + here.pending;
+        stats.accepted += counts_.taken + here.coalesced + here.erased + here.dropped + here.pending;
         stats.processed += counts_.processed;
         stats.failed += counts_.failed;
-        stats.dropped += counts_.dropped;
+        stats.dropped += counts_.dropped + here.dropped;
         stats.in_flight += counts_.in_flight();
         stats.ticks += counts_.swaps;
     }
@@ -347,6 +378,18 @@ private:
         if (!closed_) return detail::never;
         if (given_up_ && phase_ == phase::calling) return time_point::min();
         return detail::later(stop_at_, grace);  // for hooks and `undelivered`
+    }
+
+    /// Returns what `settled` is to be asked for.
+    std::uint64_t begin_if_idle(drain_trigger trigger) noexcept {
+        detail::lock_guard const lock(mutex_);
+        if (phase_ == phase::idle && !closed_) begin(trigger);
+        return begun_;
+    }
+
+    bool is_closed() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return closed_;
     }
 
     // ---- with the mutex held
@@ -473,6 +516,7 @@ private:
             end();
             return false;
         }
+        report_overflow();
         report_.processing_started(swapped_, trigger);
         return true;
     }
@@ -628,12 +672,25 @@ private:
     /// Gives back what was counted as lost: a batch that will not be called, the rest of the drained tables if it is
     /// ours, and what waits in the write table.
     void drop(std::size_t lost, bool rest_is_ours, std::span<value_type> batch) noexcept {
+        report_overflow();
         report_.dropped(failure_reason::stopped, lost);
         report_.give_back(batch, failure_reason::stopped, nullptr);
         if (rest_is_ours) give_back_rest(failure_reason::stopped, nullptr);
         for (auto run = stripes_.take_closed(); !run.empty(); run = stripes_.take_closed()) {
             report_.give_back(run, failure_reason::stopped, nullptr);
         }
+    }
+
+    /// Emits how many values made room for newer ones since the last time.
+    void report_overflow() noexcept {
+        if (!core_->observed()) return;
+        std::size_t since_last_time = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            auto const total = stripes_.dropped();
+            since_last_time = static_cast<std::size_t>(total - std::exchange(overflow_reported_, total));
+        }
+        report_.dropped(failure_reason::overflow, since_last_time);
     }
 
     /// The drain is over; what was requested meanwhile follows at once.
@@ -692,7 +749,11 @@ private:
 
     nanoseconds interval_{};
     nanoseconds timeout_{};
+    nanoseconds overflow_timeout_{};
     std::size_t batch_size_ = 1;
+    std::optional<std::size_t> threshold_;
+    std::optional<std::size_t> capacity_;
+    std::uint64_t overflow_reported_ = 0;  ///< values dropped to make room that hooks were told of
 
     time_point tick_at_ = detail::never;
     time_point trim_at_ = detail::never;

@@ -299,17 +299,17 @@ private:
         if (count == 0) return accepted;
         auto const to = route_for(*items, tags...);
         while (accepted < count) {
-            auto const size = std::min(count - accepted, chunk);
-            auto const status = this->write(to, [&](table& into) {
-                if constexpr (Move && !std::is_trivially_copyable_v<T>) {
-                    append(into, std::make_move_iterator(items + accepted), size);
-                } else {
-                    append(into, items + accepted, size);
-                }
-                return write_status::accepted;
-            });
-            if (status != write_status::accepted) break;
-            accepted += size;
+            auto const written =
+                this->write_up_to(std::min(count - accepted, chunk), to, [&](table& into, std::size_t n) {
+                    if constexpr (Move && !std::is_trivially_copyable_v<T>) {
+                        append(into, std::make_move_iterator(items + accepted), n);
+                    } else {
+                        append(into, items + accepted, n);
+                    }
+                    return write_status::accepted;
+                });
+            if (written == 0) break;
+            accepted += written;
         }
         return accepted;
     }

@@ -203,6 +203,26 @@ TEST_CASE("memory: a burst is given back after eleven idle intervals") {
     CHECK(allocated().live_bytes == before);
 }
 
+TEST_CASE("memory: a queue that drops its oldest items all the time stays small, and gives back what it had") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t> items({.partitions = 1,
+                                          .processing_interval = 1s,
+                                          .capacity = 20'000,
+                                          .overflow = tidefall::overflow_policy::drop_oldest,
+                                          .runtime = clock},
+                                         [](std::span<std::uint64_t>) {});
+    auto const before = allocated().live_bytes;
+    for (int i = 0; i < 1'000'000; ++i) items.push(1);
+    CHECK(allocated().live_bytes - before < 400'000);
+    for (int tick = 0; tick < 64; ++tick) {
+        items.push(1);
+        clock->advance(1s);
+    }
+    CHECK(allocated().live_bytes - before < 80'000);  // a long segment came to the front
+    clock->advance(11s);
+    CHECK(allocated().live_bytes == before);
+}
+
 TEST_CASE("memory: what stays unused is given back while ticks go on") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},

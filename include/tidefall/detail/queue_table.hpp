@@ -111,6 +111,27 @@ public:
         }
     }
 
+    /// The first value that was not taken; there is one.
+    T& front() noexcept {
+        taken_to_ = position();
+        taken_in_ = first_untaken();
+        while (taken_to_ == end_of(taken_in_)) {
+            // Used up: kept for later, behind what is written.
+            segment* const used_up = std::exchange(first_, first_->next);
+            used_up->next = std::exchange(written_->next, used_up);
+            --used_;
+            taken_in_ = first_;
+            taken_to_ = first_->values();
+        }
+        return *taken_to_;
+    }
+
+    /// Destroys it. Only between calls of `front`, and never after `take`.
+    void pop_front() noexcept {
+        std::destroy_at(taken_to_++);
+        --before_;
+    }
+
     // What the engine asks of a table; see the concept `table`.
 
     /// Hands out the next values, `most` or fewer, in place. From now on they are the caller's to destroy; the

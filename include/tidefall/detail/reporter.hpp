@@ -84,8 +84,13 @@ public:
 
     /// Hands values to `undelivered` and destroys them.
     void give_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
-        core_.hand_back(values, {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
+        hand_back(values, reason, error);
         std::destroy(values.begin(), values.end());
+    }
+
+    /// Hands values of the caller's to `undelivered`.
+    void hand_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
+        core_.hand_back(values, {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
     }
 
 private:

@@ -4,6 +4,7 @@
 #include <tidefall/detail/stripe_lock.hpp>
 #include <tidefall/results.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,14 @@ namespace tidefall::inline v0::detail {
 
 inline constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
 
+/// What holds for the stripes of one partition together. Written under all of their locks, read under any.
+struct stripe_limits {
+    std::size_t drain_at = no_limit;  ///< the number of values that starts a drain
+    std::size_t capacity = no_limit;  ///< the number from which a write is not simply taken
+    bool counts = false;              ///< `waiting` is kept: there is a limit, and there are several stripes
+    atomic<std::size_t> waiting{0};   ///< values in all stripes
+};
+
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
 /// cache lines in pairs.
 ///
@@ -24,32 +33,46 @@ template <typename Table>
 struct alignas(128) stripe {
     stripe_lock lock;
     bool closed = false;
-    std::size_t look_from = no_limit;  ///< the size from which a write has `crossed_limit` look
+    std::size_t admits_below = no_limit;  ///< the size from which a write asks before it inserts; 0 once closed
+    std::size_t look_from = no_limit;     ///< the size from which a write has `crossed_limit` look
     std::uint64_t coalesced = 0;
     Table table;
 
     std::uint64_t refused = 0;
     std::uint64_t erased = 0;
+    std::uint64_t dropped = 0;  ///< to make room
 
-    std::size_t drain_at = no_limit;            ///< the size that starts a drain: of the table, or of `counted_in`
-    atomic<std::size_t>* counted_in = nullptr;  ///< set where a limit holds for several stripes together
+    stripe_limits* limits = nullptr;  ///< of the partition
+
+    /// True if another value fits in. The lock is held.
+    [[nodiscard]] bool has_room() const noexcept {
+        // Relaxed: as in crossed_limit. Writers of other stripes may go over the capacity by one value each.
+        auto const waiting = limits->counts ? limits->waiting.load(std::memory_order_relaxed) : table.size();
+        return waiting < limits->capacity;
+    }
 
     /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
     [[nodiscard]] bool crossed_limit(std::size_t before) noexcept {
         std::size_t after = table.size();
-        if (counted_in != nullptr) {
+        if (limits->counts) {
             auto const grown = after - before;  // modulo 2^64
             // Relaxed: it changes under a lock of the partition only, and is set anew under all of them.
-            before = counted_in->fetch_add(grown, std::memory_order_relaxed);
+            before = limits->waiting.fetch_add(grown, std::memory_order_relaxed);
             after = before + grown;
         }
-        return before < drain_at && after >= drain_at;
+        return before < limits->drain_at && after >= limits->drain_at;
     }
 
     /// Values were taken out of the table, which held `before`. The lock is held.
     void shrunk_from(std::size_t before) noexcept {
         // Relaxed: as in crossed_limit.
-        if (counted_in != nullptr) counted_in->fetch_sub(before - table.size(), std::memory_order_relaxed);
+        if (limits->counts) limits->waiting.fetch_sub(before - table.size(), std::memory_order_relaxed);
+    }
+
+    /// No write is accepted from this instant on. The lock is held.
+    void close() noexcept {
+        closed = true;
+        admits_below = 0;
     }
 };
 
@@ -57,7 +80,11 @@ struct alignas(128) stripe {
 template <typename Table>
 class stripe_set {
 public:
-    explicit stripe_set(std::span<stripe<Table>> stripes) noexcept : stripes_(stripes) {}
+    explicit stripe_set(std::span<stripe<Table>> stripes) noexcept : stripes_(stripes) {
+        for (auto& one : stripes_) one.limits = &limits_;
+    }
+    stripe_set(stripe_set const&) = delete;
+    stripe_set& operator=(stripe_set const&) = delete;
 
     [[nodiscard]] std::size_t count() const noexcept { return stripes_.size(); }
 
@@ -68,26 +95,42 @@ public:
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
         for (std::size_t i = 0; i < stripes_.size(); ++i) {
             if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
-            if (close) stripes_[i].closed = true;
+            if (close) stripes_[i].close();
         }
-        if (total > 0) waiting_.store(0, std::memory_order_relaxed);  // as in crossed_limit
+        if (total > 0) limits_.waiting.store(0, std::memory_order_relaxed);  // as in crossed_limit
         return total;
     }
 
     void close() noexcept {
         all_locked const locked(*this);
-        for (auto& one : stripes_) one.closed = true;
+        for (auto& one : stripes_) one.close();
     }
 
-    /// Sets the size that starts a drain, and returns the size now.
-    std::size_t set_limit(std::optional<std::size_t> limit) noexcept {
+    /// Sets the number of values that starts a drain, and the number that may wait; returns how many wait now.
+    std::size_t set_limits(std::optional<std::size_t> threshold, std::optional<std::size_t> capacity) noexcept {
         all_locked const locked(*this);
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
-        waiting_.store(total, std::memory_order_relaxed);  // as in crossed_limit
+        bool const several = stripes_.size() > 1;
+        limits_.capacity = capacity.value_or(no_limit);
+        limits_.drain_at = std::min(threshold.value_or(no_limit), limits_.capacity);
+        limits_.counts = several && limits_.drain_at != no_limit;
+        limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {
-            one.drain_at = limit.value_or(no_limit);
-            one.counted_in = limit && stripes_.size() > 1 ? &waiting_ : nullptr;
-            one.look_from = one.counted_in != nullptr ? 0 : one.drain_at;
+            // Where the stripes count together, every write looks.
+            one.look_from = limits_.counts ? 0 : limits_.drain_at;
+            if (!one.closed) one.admits_below = several && capacity ? 0 : limits_.capacity;
+        }
+        return total;
+    }
+
+    [[nodiscard]] bool has_room() const noexcept { return size() < capacity(); }
+
+    /// Values that were dropped to make room.
+    [[nodiscard]] std::uint64_t dropped() const noexcept {
+        std::uint64_t total = 0;
+        for (auto& one : stripes_) {
+            stripe_guard const locked(one.lock);
+            total += one.dropped;
         }
         return total;
     }
@@ -109,6 +152,7 @@ public:
             stats.refused += one.refused;
             stats.coalesced += one.coalesced;
             stats.erased += one.erased;
+            stats.dropped += one.dropped;
         }
     }
 
@@ -149,6 +193,11 @@ private:
         stripe_set const& set_;
     };
 
+    [[nodiscard]] std::size_t capacity() const noexcept {
+        stripe_guard const locked(stripes_.front().lock);
+        return limits_.capacity;
+    }
+
     template <typename F>
     [[nodiscard]] std::size_t sum(F of) const noexcept {
         std::size_t total = 0;
@@ -157,7 +206,7 @@ private:
     }
 
     std::span<stripe<Table>> const stripes_;
-    atomic<std::size_t> waiting_{0};  ///< values in all stripes, while a limit is set and there are several
+    stripe_limits limits_;
 };
 
 }  // namespace tidefall::inline v0::detail

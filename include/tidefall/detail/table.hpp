@@ -24,6 +24,7 @@ namespace tidefall::inline v0 {
 /// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
 /// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
 ///   leave what it did not hand over to be taken.
+/// - `front()` and `pop_front()`: the oldest value; needed for `overflow_policy::drop_oldest`, with one stripe.
 /// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes. May throw,
 ///   and must then have changed neither. Before the first one `reserve(size)` is called, where there is one, with the
 ///   number of values in all.
@@ -42,4 +43,15 @@ concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_mo
     noexcept;
 };
 
+namespace detail {
+
+/// True for a table whose oldest value can be taken out to make room.
+template <typename T>
+concept has_oldest = requires(T& full) {
+    full.front();
+    full.pop_front();
+    full.pop_back();
+};
+
+}  // namespace detail
 }  // namespace tidefall::inline v0

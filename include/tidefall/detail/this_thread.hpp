@@ -18,6 +18,7 @@ struct user_frame {
 struct thread_state {
     std::uint32_t number = 0;              ///< 0: none yet
     user_frame const* callback = nullptr;  ///< the innermost processor, hook or undelivered
+    user_frame const* dropping = nullptr;  ///< the innermost `undelivered` that a write called to make room
     user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
     void const* works_for = nullptr;       ///< the scheduler whose worker this thread is
 };
@@ -56,11 +57,15 @@ public:
         return false;
     }
 
+    /// True if any such code is on this thread's stack, of whatever buffer.
+    [[nodiscard]] static bool any() noexcept { return this_thread.*Innermost != nullptr; }
+
 private:
     user_frame frame_;
 };
 
 using inside_callback = inside<&thread_state::callback>;
+using inside_drop = inside<&thread_state::dropping>;
 using inside_lock = inside<&thread_state::locked>;
 
 }  // namespace tidefall::inline v0::detail
