@@ -105,8 +105,9 @@ decltype(auto) with_key_value_and_version(Item&& item, F&& f) {
 /// takes a `partition_key` as its last argument, which routes it instead of the key's hash: then every call on that
 /// key must take the same one.
 ///
-/// A write takes one spinning lock and waits for nothing else. It allocates only where a table grows past what it
-/// held lately. What a copy, hash, equality or an allocation throws reaches the writer, and nothing has changed.
+/// A write takes one spinning lock and waits for nothing else, but at a capacity with `overflow_policy::block`. A
+/// partition that is full takes what only changes a key that it holds. It allocates only where a table grows past what
+/// it held lately. What a copy, hash, equality or an allocation throws reaches the writer, and nothing has changed.
 /// Loss, threads, stop: see `buffer`.
 template <typename K, typename V, typename Hash = std::hash<K>, typename KeyEqual = std::equal_to<K>,
           typename Version = std::uint64_t>
@@ -127,8 +128,8 @@ public:
         : base(std::move(how), std::forward<Processor>(process), std::forward<Undelivered>(undelivered),
                base::many_stripes) {}
 
-    /// Stores a value over whatever the key held, with version `Version{}` and `updates` 0. Answers `accepted` or
-    /// `stopped`; in the latter case rvalues are untouched.
+    /// Stores a value over whatever the key held, with version `Version{}` and `updates` 0. Answers `accepted`,
+    /// `full` or `stopped`; in the latter cases rvalues are untouched.
     template <typename Key = K, typename Value = V, typename... Tags>
     write_status put(Key&& key, Value&& value, Tags const&... tags) {
         auto&& made = as_value(std::forward<Value>(value));
@@ -186,9 +187,9 @@ public:
     }
 
     /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes up to
-    /// the first that is answered `stopped`, returns how many were accepted. Copies from an lvalue or a view, moves
-    /// from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with `f(pair)` or `f(key)`.
-    /// If anything throws, the pairs before it stay.
+    /// the first that is answered `full` or `stopped`, returns how many were accepted. Copies from an lvalue or a view,
+    /// moves from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with `f(pair)` or
+    /// `f(key)`. If anything throws, the pairs before it stay.
     template <std::ranges::input_range Range, typename... Tags>
     std::size_t put_all(Range&& pairs, Tags const&... tags) {
         static_assert(std::is_class_v<std::ranges::range_value_t<Range>>,

@@ -112,9 +112,9 @@ constexpr decltype(auto) any_number(Argument&& argument) noexcept {
 /// Each writing thread keeps to one partition, so one producer's items keep their order; `partition_key` and
 /// `partition_by` route by a hash instead. Loss, duplication, threads: see `buffer`.
 ///
-/// A write takes one spinning lock and waits for nothing else. It allocates only where the table grows past what it
-/// ever held lately. A throw in a copy, a projection or an allocation reaches the writer and leaves the queue as it
-/// was.
+/// A write takes one spinning lock and waits for nothing else, but at a capacity with `overflow_policy::block`. It
+/// allocates only where the table grows past what it ever held lately. A throw in a copy, a projection or an allocation
+/// reaches the writer and leaves the queue as it was.
 template <typename T, typename Order = insertion_order>
 class queue : public buffer<typename detail::queue_order<T, Order>::table> {
     using order = detail::queue_order<T, Order>;
@@ -130,8 +130,9 @@ public:
         : buffer<table>(std::move(how), std::forward<Processor>(process), std::forward<Undelivered>(undelivered),
                         striped ? queue::many_stripes : 1) {}
 
-    /// Adds one item. `tags`: `partition_key`, and `sort_key` in a queue sorted by key. Answers `accepted` or
-    /// `stopped`; in the latter case an rvalue is untouched.
+    /// Adds one item. `tags`: `partition_key`, and `sort_key` in a queue sorted by key. Answers `accepted`,
+    /// `full` or `stopped`; in the latter cases an rvalue is untouched. Blocks only where the partition is full and
+    /// `overflow` says so.
     template <typename... Tags>
     write_status push(T&& item, Tags const&... tags) {
         require_single_tags<Tags...>();
@@ -150,10 +151,10 @@ public:
         return emplace_after(std::tuple<>(), std::forward<Args>(args)...);
     }
 
-    /// Adds the items of a range, in its order, up to the first that is answered `stopped`; returns how many were
-    /// accepted. `tags` as in `push`, and `partition_by`, `sort_key_by`. Copies from an lvalue or a view, moves from a
-    /// container given as an rvalue; what was not accepted is untouched. Items of other producers may come between.
-    /// If a copy throws, the items before it stay.
+    /// Adds the items of a range, in its order, up to the first that is answered `full` or `stopped`; returns how many
+    /// were accepted. `tags` as in `push`, and `partition_by`, `sort_key_by`. Copies from an lvalue or a view, moves
+    /// from a container given as an rvalue; what was not accepted is untouched. Items of other producers may come
+    /// between. If a copy throws, the items before it stay.
     template <std::ranges::input_range Range, typename... Tags>
     std::size_t push_range(Range&& items, Tags const&... tags) {
         static_assert(detail::bulk_write_tags<Tags...>,
