@@ -61,6 +61,9 @@ struct discard_undelivered {};
 /// Thread safety: everything but construction and destruction may be called from several threads at once, also from
 /// the processor, `undelivered` and hooks, but for `flush` and `stop` of the buffer whose callback it is: these throw
 /// `std::system_error` with `resource_deadlock_would_occur`. Nothing here is async-signal-safe.
+///
+/// In a forked child a buffer of the parent is as if it were stopped: writes answer `stopped` and are not counted,
+/// `flush`, `stop`, `update_options` and the destructor return at once, and nothing locks. The parent goes on.
 template <typename Table>
 class buffer {
 public:
@@ -113,6 +116,12 @@ public:
     /// Stops the buffer as `stop()` does. In a callback of the buffer itself it closes and returns at once, and the
     /// worker drains what is left. A call that hangs may outlive it: what a processor captures must outlive its calls.
     ~buffer() {
+        if (home_.left()) {  // what there is is the parent's, and may be locked for ever
+            detail::leave_forever(std::move(core_));
+            detail::leave_forever(std::move(partitions_));
+            detail::leave_forever(std::move(runtime_));
+            return;
+        }
         if (detail::inside_callback::of(core_.get())) {
             for (auto const& one : *partitions_) one->close(deadline(shutdown_timeout()));
             return;
@@ -150,6 +159,7 @@ public:
     /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
     void update_options(options_update const& update) {
         detail::validate(update);
+        if (home_.left()) return;
         if (update.shutdown_timeout) {
             // Relaxed: one value that stands for itself.
             shutdown_timeout_.store(update.shutdown_timeout->count(), std::memory_order_relaxed);
@@ -163,6 +173,7 @@ public:
     /// callback of this buffer.
     drain_report flush() { return flush(shutdown_timeout()); }
     drain_report flush(std::chrono::nanoseconds within) {
+        if (home_.left()) return {};
         require_outside("flush");
         // A processor that runs on this thread may destroy the buffer.
         auto const shared = core_;
@@ -192,6 +203,7 @@ public:
     /// Throws `std::system_error` in a callback of this buffer.
     drain_report stop() { return stop(shutdown_timeout()); }
     drain_report stop(std::chrono::nanoseconds within) {
+        if (home_.left()) return {};
         require_outside("stop");
         return stop_by(deadline(within));
     }
@@ -257,6 +269,8 @@ protected:
     template <typename F>
     void read(route from, F&& f) const {
         assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return;
         auto& stripe = stripes_[from.stripe];
         detail::stripe_guard const guard(stripe.lock);
         if (!stripe.closed) locked(f, std::as_const(stripe.table));
@@ -268,6 +282,8 @@ protected:
     template <typename F>
     std::size_t remove(route from, F&& f) {
         assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return 0;
         auto& stripe = stripes_[from.stripe];
         std::size_t removed = 0;
         bool made_room = false;
@@ -313,6 +329,8 @@ private:
     template <typename F, typename ChangesOnly>
     write_result write_some(route to, std::size_t most, F& f, ChangesOnly& changes_only) {
         assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return {write_status::stopped, 0};
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
         std::size_t const before = stripe.table.size();
@@ -517,7 +535,8 @@ private:
 
     static buffer_stats stats_of(core const& shared, partition_list const& all) noexcept {
         buffer_stats result;
-        for (auto const& one : all) one->count_in(result);
+        bool const alone = shared.home.left();
+        for (auto const& one : all) alone ? one->count_alone_in(result) : one->count_in(result);
         result.hook_failures = shared.hook_failures();
         return result;
     }
@@ -555,6 +574,7 @@ private:
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
     overflow_policy overflow_ = overflow_policy::block;
+    detail::home_process const home_;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
     std::shared_ptr<partition_list const> partitions_;
     std::shared_ptr<runtime> runtime_;

@@ -52,7 +52,7 @@ public:
     using value_type = typename Table::value_type;
 
     /// Values that wait in the write table. Takes each stripe's lock for a moment.
-    std::size_t size() const noexcept { return stripes_.size(); }
+    std::size_t size() const noexcept { return core_->home.left() ? 0 : stripes_.size(); }
 
     /// Updates this partition alone, as `buffer::update_options` does all. Throws `invalid_options`, also for
     /// `shutdown_timeout`, which belongs to the buffer as a whole.
@@ -136,6 +136,7 @@ private:
     void start() noexcept { report_.partition_started(); }
 
     void apply(options_update const& update) noexcept {
+        if (core_->home.left()) return;
         std::optional<drain_trigger> reached;
         {
             detail::lock_guard const lock(mutex_);
@@ -280,6 +281,18 @@ private:
         detail::lock_guard const lock(mutex_);
         buffer_stats here;
         stripes_.count_in(here);
+        add(here, stats);
+    }
+
+    /// The same in a forked child, which has no other thread and must not lock.
+    void count_alone_in(buffer_stats& stats) const noexcept {
+        buffer_stats here;
+        stripes_.count_alone_in(here);
+        add(here, stats);
+    }
+
+    /// Adds what the stripes counted, and what the partition did.
+    void add(buffer_stats here, buffer_stats& stats) const noexcept {
         if (given_up_) here.pending = 0;  // what is left there is counted as dropped
         stats.refused += here.refused;
         stats.coalesced += here.coalesced;

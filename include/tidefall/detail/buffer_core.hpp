@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/detail/fork.hpp>
 #include <tidefall/detail/processor.hpp>
 #include <tidefall/detail/scheduler.hpp>
 #include <tidefall/detail/stripes.hpp>
@@ -39,6 +40,7 @@ public:
           hook_(std::move(hook)) {}
 
     std::string const name;
+    home_process const home;
     std::shared_ptr<scheduler> const schedule;
     std::unique_ptr<stripe<Table>[]> const stripes;  ///< of all partitions, side by side
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/detail/fork.hpp>
 #include <tidefall/detail/scheduler.hpp>
 
 #include <algorithm>
@@ -40,6 +41,11 @@ public:
     crew& operator=(crew const&) = delete;
 
     ~crew() {
+        if (home_.left()) {  // the threads are the parent's
+            leave_forever(shared_);
+            leave_forever(std::move(threads_));
+            return;
+        }
         shut_down();
         auto const here = this_thread_id();
         bool const from_inside =
@@ -164,6 +170,7 @@ private:
     }
 
     std::shared_ptr<shared> const shared_;
+    home_process const home_;
     std::vector<thread> threads_;  ///< timer, watchdog, workers
 };
 

@@ -69,6 +69,15 @@ struct alignas(128) stripe {
         if (limits->counts) limits->waiting.fetch_sub(before - table.size(), std::memory_order_relaxed);
     }
 
+    /// Adds what is counted here. The lock is held.
+    void count_in(buffer_stats& stats) const noexcept {
+        stats.pending += table.size();
+        stats.refused += refused;
+        stats.coalesced += coalesced;
+        stats.erased += erased;
+        stats.dropped += dropped;
+    }
+
     /// No write is accepted from this instant on. The lock is held.
     void close() noexcept {
         closed = true;
@@ -148,12 +157,13 @@ public:
     void count_in(buffer_stats& stats) const noexcept {
         for (auto& one : stripes_) {
             stripe_guard const locked(one.lock);
-            stats.pending += one.table.size();
-            stats.refused += one.refused;
-            stats.coalesced += one.coalesced;
-            stats.erased += one.erased;
-            stats.dropped += one.dropped;
+            one.count_in(stats);
         }
+    }
+
+    /// The same where there is no other thread, whatever a lost one held.
+    void count_alone_in(buffer_stats& stats) const noexcept {
+        for (auto const& one : stripes_) one.count_in(stats);
     }
 
     /// Takes values out of closed stripes, to be destroyed by the caller; empty if none is left.

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//
+// A forked child has one thread, and whatever another one held at that instant stays locked: nothing there may wait
+// for it. Each child ends by itself, or by its alarm.
+#include "../support/catch.hpp"
+#include "../support/latch.hpp"
+
+#include <tidefall/hash_map.hpp>
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::latch;
+using tidefall::write_status;
+
+namespace {
+
+/// Runs `f` in a forked child, and returns the number of the first of its checks that failed; 0 if none did, -1 if the
+/// child ended otherwise.
+template <typename F>
+int in_a_child(F f) {
+    auto const child = fork();
+    if (child == 0) {
+        alarm(30);
+        int number = 0;
+        int failed = 0;
+        f([&](bool holds) {
+            ++number;
+            if (!holds && failed == 0) failed = number;
+        });
+        _exit(failed);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+TEST_CASE("fork: in a child a buffer is as if it were stopped, and the parent goes on") {
+    std::atomic<int> processed{0};
+    std::optional<tidefall::queue<int>> items;
+    items.emplace(tidefall::options{.partitions = 2, .processing_interval = 1h},
+                  [&](std::span<int> batch) { processed += static_cast<int>(batch.size()); });
+    items->push(1);
+    items->push(2, tidefall::partition_key{7});
+    auto const before = items->stats();
+    CHECK(in_a_child([&](auto check) {
+              check(items->push(3) == write_status::stopped);
+              check(items->push_range(std::vector<int>{4, 5}) == 0);
+              check(items->size() == 0);
+              check(items->partition(0).size() == 0);
+              check(items->stats() == before);
+              items->update_options({.processing_interval = 1s});
+              check(items->flush().processed == 0);
+              check(items->stop().processed == 0);
+              check(items->push(3) == write_status::stopped);
+              items.reset();
+              check(processed == 0);
+          }) == 0);
+    CHECK(items->push(6) == write_status::accepted);
+    CHECK(items->stop().processed == 3);
+    CHECK(processed == 3);
+}
+
+TEST_CASE("fork: another thread holds a stripe's lock at that instant") {
+    std::optional<tidefall::hash_map<int, int>> map;
+    map.emplace(tidefall::options{.partitions = 1, .processing_interval = 1h},
+                [](std::span<tidefall::entry<int, int>>) {});
+    latch held;
+    latch go_on;
+    std::thread holder([&] {
+        map->update(1, [&](int& value) {
+            value = 7;
+            held.open();
+            go_on.wait();
+        });
+    });
+    held.wait();
+    int const result = in_a_child([&](auto check) {
+        check(map->put(1, 2) == write_status::stopped);
+        check(map->update(1, [](int&) {}) == write_status::stopped);
+        check(!map->get(1));
+        check(!map->contains(1));
+        check(!map->erase(1));
+        check(map->size() == 0);
+        check(map->stats().accepted <= 1);
+        map->flush();
+        map->stop();
+        map->update_options({.capacity = 1});
+        map.reset();
+    });
+    go_on.open();
+    holder.join();
+    CHECK(result == 0);
+    CHECK(map->get(1) == 7);
+}
+
+TEST_CASE("fork: a call is running, writers are blocked, and the runtime is shared") {
+    auto runtime = tidefall::make_runtime({.workers = 2, .thread_name = "forked"});
+    latch begun;
+    latch go_on;
+    std::optional<tidefall::queue<int>> items;
+    items.emplace(tidefall::options{.partitions = 1, .capacity = 1, .runtime = runtime}, [&](std::span<int>) {
+        begun.open();
+        go_on.wait();
+    });
+    items->push(1);
+    begun.wait();
+    items->push(2);
+    std::thread blocked([&] { items->push(3); });
+    std::thread flushes([&] { items->flush(); });
+    int const result = in_a_child([&](auto check) {
+        check(items->push(4) == write_status::stopped);
+        items.reset();
+        runtime.reset();
+        check(true);
+    });
+    go_on.open();
+    blocked.join();
+    flushes.join();
+    CHECK(result == 0);
+    CHECK(items->stop().complete);
+    CHECK(items->stats().processed == 3);
+}
+
+TEST_CASE("fork: a buffer that is made in the child works there, and in the child's child it is stopped") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> of_the_parent({.runtime = clock}, [](std::span<int>) {});
+    CHECK(in_a_child([&](auto check) {
+              int processed = 0;
+              auto const own = tidefall::make_manual_runtime();
+              tidefall::queue<int> items({.runtime = own}, [&](std::span<int>) { ++processed; });
+              check(of_the_parent.push(1) == write_status::stopped);
+              check(items.push(1) == write_status::accepted);
+              check(in_a_child([&](auto check_there) {
+                        check_there(items.push(2) == write_status::stopped);
+                        check_there(of_the_parent.push(1) == write_status::stopped);
+                    }) == 0);
+              own->advance(5s);
+              check(processed == 1);
+          }) == 0);
+    CHECK(of_the_parent.push(1) == write_status::accepted);
+}
+
+#endif
