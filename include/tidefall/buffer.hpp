@@ -216,7 +216,7 @@ protected:
     /// partitions first.
     route route_by_thread() const noexcept {
         auto const place = place_of_thread();
-        return route((place.partition << stripe_bits_) | (place.round & stripe_mask_));
+        return route((place.partition << stripe_bits_) | stripe_of(place));
     }
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
@@ -233,7 +233,7 @@ protected:
 
     /// The same partition, by the stripe that the calling thread keeps to.
     route own_stripe_of(route to) const noexcept {
-        return route((to.stripe & ~stripe_mask_) | (place_of_thread().round & stripe_mask_));
+        return route((to.stripe & ~stripe_mask_) | stripe_of(place_of_thread()));
     }
 
     /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
@@ -458,6 +458,11 @@ private:
         // Exact division without one: see reciprocal_.
         auto const round = number * reciprocal_ >> reciprocal_shift;
         return {round, number - round * count_};
+    }
+    /// The stripe of every partition that a thread writes to in its own order. Threads that share no partition do not
+    /// share it either, so that they do not meet where a key brings them together.
+    std::uint64_t stripe_of(thread_place place) const noexcept {
+        return (place.round + place.partition) & stripe_mask_;
     }
 
     /// The end of a write that may have to set a tick or start a drain.

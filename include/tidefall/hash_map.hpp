@@ -41,7 +41,7 @@ inline constinit version_source versions{};
     return versions.last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-/// True where `To` may silently be made from what is given; not a whole number from one that may have a fraction.
+/// True where `To` may silently be made from what is given; not an integer from a floating-point number.
 template <typename Given, typename To>
 inline constexpr bool converts_to = std::is_convertible_v<Given, To> &&
                                     !(std::is_floating_point_v<std::remove_cvref_t<Given>> && std::is_integral_v<To>);
@@ -55,6 +55,12 @@ concept no_tag = !any_tag<T>;
 template <typename F, typename V>
 concept changes = std::invocable<F&, V&>;
 
+/// A part of an item that was taken apart, to be moved from where the item may be.
+template <typename Item, typename Part>
+decltype(auto) part_of(std::remove_reference_t<Part>& part) noexcept {
+    return static_cast<std::conditional_t<std::is_lvalue_reference_v<Item>, Part&, Part&&>>(part);
+}
+
 /// Calls `f` with the members `key` and `value` of an item, or with its two parts (pairs, tuples, plain structs), as
 /// rvalues where the item is one.
 template <typename Item, typename F>
@@ -62,10 +68,8 @@ decltype(auto) with_key_and_value(Item&& item, F&& f) {
     if constexpr (requires { item.key, item.value; }) {
         return f(std::forward<Item>(item).key, std::forward<Item>(item).value);
     } else {
-        constexpr bool moves = !std::is_lvalue_reference_v<Item>;
         auto&& [key, value] = item;
-        return f(static_cast<std::conditional_t<moves, decltype(key)&&, decltype(key)&>>(key),
-                 static_cast<std::conditional_t<moves, decltype(value)&&, decltype(value)&>>(value));
+        return f(part_of<Item, decltype(key)>(key), part_of<Item, decltype(value)>(value));
     }
 }
 
@@ -75,11 +79,9 @@ decltype(auto) with_key_value_and_version(Item&& item, F&& f) {
     if constexpr (requires { item.key, item.value, item.version; }) {
         return f(std::forward<Item>(item).key, std::forward<Item>(item).value, std::forward<Item>(item).version);
     } else {
-        constexpr bool moves = !std::is_lvalue_reference_v<Item>;
         auto&& [key, value, third] = item;
-        return f(static_cast<std::conditional_t<moves, decltype(key)&&, decltype(key)&>>(key),
-                 static_cast<std::conditional_t<moves, decltype(value)&&, decltype(value)&>>(value),
-                 static_cast<std::conditional_t<moves, decltype(third)&&, decltype(third)&>>(third));
+        return f(part_of<Item, decltype(key)>(key), part_of<Item, decltype(value)>(value),
+                 part_of<Item, decltype(third)>(third));
     }
 }
 
@@ -100,15 +102,15 @@ decltype(auto) with_key_value_and_version(Item&& item, F&& f) {
 /// adversary chooses need a `Hash` that he cannot foresee: entries of equal hash stay correct, but each costs a look
 /// at all before it.
 ///
-/// A key is a `K` or what converts to one (before the lock); where `Hash` and `KeyEqual` are both transparent, it is
-/// looked up as it is, and made into a `K` only if it is new. A value is a `V` or what converts to one. Every call
-/// takes a `partition_key` as its last argument, which routes it instead of the key's hash: then every call on that
-/// key must take the same one.
+/// A key is a `K` or what converts to one; where `Hash` and `KeyEqual` are both transparent, it is looked up as it is,
+/// and made into a `K` only if it is new, under the lock. A value is a `V` or what converts to one, a version likewise;
+/// integers convert as by a cast. Every call takes a `partition_key` as its last argument, which routes it instead of
+/// the key's hash, all keys of one such tag to one lock: then every call on that key must take the same one.
 ///
 /// A write takes one spinning lock and waits for nothing else, but at a capacity with `overflow_policy::block`. A
 /// partition that is full takes what only changes a key that it holds. It allocates only where a table grows past what
-/// it held lately. What a copy, hash, equality or an allocation throws reaches the writer, and nothing has changed.
-/// Loss, threads, stop: see `buffer`.
+/// it held lately, and moves its entries then. What a copy, hash, equality or an allocation throws reaches the writer,
+/// and nothing has changed. Loss, threads, stop: see `buffer`.
 template <typename K, typename V, typename Hash = std::hash<K>, typename KeyEqual = std::equal_to<K>,
           typename Version = std::uint64_t>
 class hash_map : public buffer<hash_map_table<K, V, Hash, KeyEqual, Version>> {
@@ -133,11 +135,12 @@ public:
     template <typename Key = K, typename Value = V, typename... Tags>
     write_status put(Key&& key, Value&& value, Tags const&... tags) {
         auto&& made = as_value(std::forward<Value>(value));
+        Version none{};
         typename table::displaced old;
         return store(
             std::forward<Key>(key),
             [&](table& into, std::uint64_t hash, auto&& by) {
-                return into.put(hash, std::forward<decltype(by)>(by), std::move(made), old);
+                return into.put(hash, std::forward<decltype(by)>(by), std::move(made), std::move(none), old);
             },
             tags...);
     }
@@ -159,8 +162,9 @@ public:
             tags...);
     }
 
-    /// The same with a version greater than all that were drawn in the process before: of two calls, of which one
-    /// returned before the other began, the later wins. Not meant to be mixed with explicit versions on one key.
+    /// The same with a version greater than all that were drawn in the process before (by its shared object, where the
+    /// library's symbols are hidden): of two calls, of which one returned before the other began, the later wins. Not
+    /// meant to be mixed with explicit versions on one key.
     template <typename Key = K, typename Value = V, detail::any_tag... Tags>
     write_status put_newer(Key&& key, Value&& value, Tags const&... tags) {
         static_assert(std::is_integral_v<Version> && sizeof(Version) == 8,
@@ -173,7 +177,8 @@ public:
     /// second form. Version and `updates` stay, and are `Version{}` and 0 for a new key.
     ///
     /// `change` runs under a spinning lock: it must be short and must not call this buffer, which debug builds assert.
-    /// If it throws, a key that was there keeps what it wrote, a new key is not inserted, and nothing is counted.
+    /// If it throws, a key that was there keeps what it wrote, a new key is not inserted (`key` and `first` may have
+    /// been moved from), and nothing is counted.
     template <typename Key = K, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, Change&& change, Tags const&... tags) {
         return change_or_insert(
@@ -183,13 +188,13 @@ public:
     write_status update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
         static_assert(detail::converts_to<First, V>, "the first value cannot be made into the map's value type");
         return change_or_insert(
-            std::forward<Key>(key), [&] { return V(std::forward<First>(first)); }, change, tags...);
+            std::forward<Key>(key), [&] { return static_cast<V>(std::forward<First>(first)); }, change, tags...);
     }
 
     /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes up to
     /// the first that is answered `full` or `stopped`, returns how many were accepted. Copies from an lvalue or a view,
-    /// moves from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with `f(pair)` or
-    /// `f(key)`. If anything throws, the pairs before it stay.
+    /// moves from a container given as an rvalue. `tags`: `partition_key`, or `partition_by{f}` with `f(pair)`, or
+    /// `f(key)` where that does not compile. If anything throws, the pairs before it stay.
     template <std::ranges::input_range Range, typename... Tags>
     std::size_t put_all(Range&& pairs, Tags const&... tags) {
         static_assert(std::is_class_v<std::ranges::range_value_t<Range>>,
@@ -236,8 +241,9 @@ public:
     /// The same, or `fallback`.
     template <typename Key = K, typename Fallback = V, typename... Tags>
     V get_or(Key const& key, Fallback&& fallback, Tags const&... tags) const {
-        auto found = get(key, tags...);
-        return found ? V(std::move(*found)) : V(std::forward<Fallback>(fallback));
+        static_assert(detail::converts_to<Fallback, V>, "the fallback cannot be made into the map's value type");
+        if (auto found = get(key, tags...)) return std::move(*found);
+        return static_cast<V>(std::forward<Fallback>(fallback));
     }
 
     /// True if `get` would find something.
@@ -261,7 +267,7 @@ public:
 private:
     template <typename Q>
     static constexpr bool looked_up_as_it_is =
-        std::is_same_v<std::remove_cvref_t<Q>, K> || detail::transparent_key<std::remove_cvref_t<Q>, Hash, KeyEqual>;
+        std::is_same_v<std::remove_cvref_t<Q>, K> || detail::transparent_key<std::remove_cvref_t<Q>, K, Hash, KeyEqual>;
 
     /// What was given if it is a `T` rvalue, otherwise a `T` made from it.
     template <typename T, typename Given>
@@ -269,7 +275,7 @@ private:
         if constexpr (std::is_same_v<Given&&, T&&>) {
             return std::forward<Given>(given);
         } else {
-            return T(std::forward<Given>(given));
+            return static_cast<T>(std::forward<Given>(given));
         }
     }
 
@@ -288,7 +294,7 @@ private:
             static_assert(detail::converts_to<Key, K>,
                           "the key is no map key: it cannot be made into one, nor do hash and equality take it as "
                           "transparent ones would");
-            return K(std::forward<Key>(key));
+            return static_cast<K>(std::forward<Key>(key));
         }
     }
 
@@ -322,11 +328,23 @@ private:
 
     template <typename Key, typename First, typename Change, typename... Tags>
     write_status change_or_insert(Key&& key, First first, Change& change, Tags const&... tags) {
+        using result = std::remove_cv_t<std::invoke_result_t<Change&, V&>>;
+        constexpr bool keeps = std::is_object_v<result> && std::is_move_constructible_v<result> &&
+                               !std::is_trivially_destructible_v<result>;
+        // Both are destroyed after the lock.
+        [[maybe_unused]] std::conditional_t<keeps, std::optional<result>, int> returned{};
+        typename table::removed refused;
+        auto const run = [&](V& value) {
+            if constexpr (keeps) {
+                returned.emplace(std::invoke(change, value));
+            } else {
+                static_cast<void>(std::invoke(change, value));
+            }
+        };
         return store(
             std::forward<Key>(key),
             [&](table& into, std::uint64_t hash, auto&& by) {
-                return into.update(hash, std::forward<decltype(by)>(by), first,
-                                   [&](V& value) { std::invoke(change, value); });
+                return into.update(hash, std::forward<decltype(by)>(by), first, run, refused);
             },
             tags...);
     }

@@ -23,10 +23,10 @@ namespace tidefall::inline v0::detail {
 /// that is no code of the user's, and is `void` where the hash is to be kept beside the value.
 ///
 /// Slots come in groups of 14, and the groups' tags lie together: a search reads the tags of one group, which stay in
-/// the caches, and then, mostly, the one slot that it is after. A value lies in the lowest free slot, so that a table
-/// that is not full fills few cache lines, of the first group of its way that had room; the way leads over all groups.
-/// Each group counts the values that went past it, and an erase takes its own from these counts: a search ends where
-/// nothing went past, and nothing has to be left behind for what was erased.
+/// the caches, and then, mostly, the one slot that it is after. A value goes into the first group on its way that has a
+/// free slot, and there into the lowest, so that a table that is not full fills few cache lines; the way leads over all
+/// groups. Each group counts the values that went past it, and an erase takes its own from these counts: a search ends
+/// where nothing went past, and nothing has to be left behind for what was erased.
 ///
 /// Bits of a hash: the low ones choose the group (the engine takes stripes from the top of the low 32), bits 32 to 38
 /// are the tag; the partition comes from the top.
@@ -93,12 +93,12 @@ public:
     /// Bytes that are allocated.
     [[nodiscard]] std::size_t memory() const noexcept { return slots_ == nullptr ? 0 : layout(last_group_ + 1).bytes; }
 
-    [[nodiscard]] iterator begin() noexcept { return {this, taken_in_, rest_of(taken_in_)}; }
+    [[nodiscard]] iterator begin() noexcept { return {*this, taken_in_, rest_of(taken_in_)}; }
     [[nodiscard]] iterator end() noexcept { return {}; }
-    [[nodiscard]] const_iterator begin() const noexcept { return {this, taken_in_, rest_of(taken_in_)}; }
+    [[nodiscard]] const_iterator begin() const noexcept { return {*this, taken_in_, rest_of(taken_in_)}; }
     [[nodiscard]] const_iterator end() const noexcept { return {}; }
 
-    /// Where the value is, or `none`.
+    /// Where a value is, if it `exists`.
     struct place {
         std::size_t group = 0;
         std::size_t slot = nowhere;
@@ -128,8 +128,8 @@ public:
 
     [[nodiscard]] Value& operator[](place of) noexcept { return at(of).value; }
     [[nodiscard]] Value const& operator[](place of) const noexcept { return at(of).value; }
-    [[nodiscard]] iterator iterator_to(place of) noexcept { return {this, of.group, from(of)}; }
-    [[nodiscard]] const_iterator iterator_to(place of) const noexcept { return {this, of.group, from(of)}; }
+    [[nodiscard]] iterator iterator_to(place of) noexcept { return {*this, of.group, from(of)}; }
+    [[nodiscard]] const_iterator iterator_to(place of) const noexcept { return {*this, of.group, from(of)}; }
 
     /// Inserts what `make()` returns, built in its slot, under this hash; `then(value)` may still refuse by throwing.
     /// The table does not hold it yet. What they or an allocation throw leaves the values as they were.
@@ -172,6 +172,7 @@ public:
     /// from either. Has room or throws, and then neither has changed.
     void absorb(flat_table&& other) {
         reserve(size_ + other.size_);
+        other.peak_ = std::max(other.peak_, other.size_);
         move_from(other);
     }
 
@@ -356,10 +357,9 @@ private:
         return Matching::full(groups_[of.group]).without(slot_mask((1U << of.slot) - 1U));
     }
 
+    /// Stays valid where its table is moved or swapped.
     template <typename Pointed>
     class iterator_over {
-        using table = std::conditional_t<std::is_const_v<Pointed>, flat_table const, flat_table>;
-
     public:
         using iterator_category = std::forward_iterator_tag;
         using value_type = Value;
@@ -368,15 +368,22 @@ private:
         using reference = Pointed&;
 
         iterator_over() noexcept = default;
-        iterator_over(table* of, std::size_t group, slot_mask rest) noexcept : of_(of), group_(group), rest_(rest) {
+        iterator_over(flat_table const& of, std::size_t group, slot_mask rest) noexcept
+            : groups_(of.groups_), slots_(of.slots_), last_group_(of.last_group_), group_(group), rest_(rest) {
             skip_empty();
         }
         // NOLINTNEXTLINE(google-explicit-constructor): an iterator converts to its constant one
         operator iterator_over<Value const>() const noexcept {
-            return of_ == nullptr ? iterator_over<Value const>() : iterator_over<Value const>(of_, group_, rest_);
+            iterator_over<Value const> constant;
+            constant.groups_ = groups_;
+            constant.slots_ = slots_;
+            constant.last_group_ = last_group_;
+            constant.group_ = group_;
+            constant.rest_ = rest_;
+            return constant;
         }
 
-        reference operator*() const noexcept { return of_->at({group_, rest_.first()}).value; }
+        reference operator*() const noexcept { return slots_[group_ * slot_group::slots + rest_.first()].value; }
         pointer operator->() const noexcept { return std::addressof(**this); }
         iterator_over& operator++() noexcept {
             rest_ = rest_.without_first();
@@ -389,22 +396,26 @@ private:
             return before;
         }
         friend bool operator==(iterator_over const& a, iterator_over const& b) noexcept {
-            return a.of_ == b.of_ && a.group_ == b.group_ && a.rest_.bits() == b.rest_.bits();
+            return a.slots_ == b.slots_ && a.group_ == b.group_ && a.rest_.bits() == b.rest_.bits();
         }
 
     private:
+        friend class iterator_over<std::remove_const_t<Pointed>>;
+
         void skip_empty() noexcept {
             while (rest_.none()) {
-                if (group_ == of_->last_group_) {
+                if (group_ == last_group_) {
                     *this = {};
                     return;
                 }
-                rest_ = Matching::full(of_->groups_[++group_]);
+                rest_ = Matching::full(groups_[++group_]);
             }
         }
 
-        // The end: no table.
-        table* of_ = nullptr;
+        // The end: no slots.
+        slot_group const* groups_ = nullptr;
+        slot* slots_ = nullptr;
+        std::size_t last_group_ = 0;
         std::size_t group_ = 0;
         slot_mask rest_{0};
     };

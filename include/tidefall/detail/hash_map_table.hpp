@@ -11,12 +11,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
 namespace tidefall::inline v0 {
 
-/// What a hash map holds for a key and hands to the processor.
+/// What a hash map holds for a key and hands to the processor. Where `K` or `V` has no default constructor, do not ask
+/// whether the entry has one, which `std::optional<entry>` does: clang++ 14 takes the question for an error.
 template <typename K, typename V, typename Version = std::uint64_t>
 struct entry {
     K key{};
@@ -34,16 +36,17 @@ template <typename Hash, typename Q>
     return mix(static_cast<std::uint64_t>(Hash{}(key)));
 }
 
-/// True for a type other than `K` by which entries may be looked up.
-template <typename Q, typename Hash, typename KeyEqual>
-concept transparent_key = requires {
+/// True for a type by which entries may be looked up because hash and equality both take it beside `K`.
+template <typename Q, typename K, typename Hash, typename KeyEqual>
+concept transparent_key = requires(Q const& key, K const& held) {
     typename Hash::is_transparent;
     typename KeyEqual::is_transparent;
-}
-&&std::is_invocable_r_v<std::size_t, Hash, Q const&>;
+    static_cast<std::size_t>(Hash{}(key));
+    static_cast<bool>(KeyEqual{}(held, key));
+};
 
 /// The hash of an entry that lies in a table: only where it is neither the user's code nor able to throw.
-template <typename K, typename Hash>
+template <typename Hash>
 struct hash_of_entry {
     template <typename Entry>
     [[nodiscard]] std::uint64_t operator()(Entry const& of) const noexcept {
@@ -53,7 +56,7 @@ struct hash_of_entry {
 template <typename K, typename Hash>
 using hash_in_place =
     std::conditional_t<std::is_same_v<Hash, std::hash<K>> && (std::is_arithmetic_v<K> || std::is_pointer_v<K>),
-                       hash_of_entry<K, Hash>, void>;
+                       hash_of_entry<Hash>, void>;
 
 /// What a write took the place of. It outlives the lock, so that its destructor runs without.
 template <typename T>
@@ -91,8 +94,9 @@ class hash_map_table {
     static_assert(std::is_nothrow_destructible_v<K> && std::is_nothrow_destructible_v<V> &&
                       std::is_nothrow_destructible_v<Version>,
                   "destructors of a hash map's keys, values and versions must not throw");
-    static_assert(std::is_default_constructible_v<Hash> && std::is_default_constructible_v<KeyEqual>,
-                  "the hash function and the equality of a hash map must be default-constructible");
+    static_assert(std::is_default_constructible_v<Hash> && std::is_default_constructible_v<KeyEqual> &&
+                      !std::is_pointer_v<Hash> && !std::is_pointer_v<KeyEqual>,
+                  "the hash function and the equality of a hash map must be default-constructible, and no pointers");
     static_assert(std::is_default_constructible_v<Version>, "versions must be default-constructible");
     static_assert(!std::is_floating_point_v<Version>, "versions must be totally ordered: floating point is not");
     static_assert(!std::is_floating_point_v<K> ||
@@ -103,7 +107,7 @@ class hash_map_table {
     using entries = detail::flat_table<entry<K, V, Version>, detail::hash_in_place<K, Hash>>;
 
     template <typename Q>
-    static constexpr bool looks_up = std::is_same_v<Q, K> || detail::transparent_key<Q, Hash, KeyEqual>;
+    static constexpr bool looks_up = std::is_same_v<Q, K> || detail::transparent_key<Q, K, Hash, KeyEqual>;
 
 public:
     using key_type = K;
@@ -127,11 +131,11 @@ public:
     /// both are transparent.
     [[nodiscard]] iterator find(K const& key) { return find_by(*this, key); }
     [[nodiscard]] const_iterator find(K const& key) const { return find_by(*this, key); }
-    template <detail::transparent_key<Hash, KeyEqual> Q>
+    template <detail::transparent_key<K, Hash, KeyEqual> Q>
     [[nodiscard]] iterator find(Q const& key) {
         return find_by(*this, key);
     }
-    template <detail::transparent_key<Hash, KeyEqual> Q>
+    template <detail::transparent_key<K, Hash, KeyEqual> Q>
     [[nodiscard]] const_iterator find(Q const& key) const {
         return find_by(*this, key);
     }
@@ -145,23 +149,24 @@ public:
         return at.exists() ? std::addressof(entries_[at]) : nullptr;
     }
 
-    /// What a `put` displaces, and what an `erase` takes out: for its caller to destroy after the lock.
+    /// What a `put` displaces, and what an `erase` takes out or an `update` does not insert after all: for its caller
+    /// to destroy after the lock.
     struct displaced {
         detail::displaced<V> value;
         detail::displaced<Version> version;
     };
-    using removed = std::optional<value_type>;
+    using removed = std::optional<std::tuple<K, V, Version>>;
 
-    /// Stores `value` under the key, over whatever was there.
+    /// Stores `value` under the key with the version `none`, over whatever was there.
     template <typename Key>
-    write_status put(std::uint64_t hash, Key&& key, V&& value, displaced& old) {
+    write_status put(std::uint64_t hash, Key&& key, V&& value, Version&& none, displaced& old) {
         if (auto const at = place_of(hash, key); at.exists()) {
             auto& held = entries_[at];
             old.value.replace(held.value, std::move(value));
-            old.version.replace(held.version, Version{});
+            old.version.replace(held.version, std::move(none));
             held.updates = 0;
         } else {
-            insert(hash, std::forward<Key>(key), std::move(value), Version{});
+            insert(hash, std::forward<Key>(key), std::move(value), std::move(none));
         }
         return write_status::accepted;
     }
@@ -181,10 +186,10 @@ public:
         return write_status::accepted;
     }
 
-    /// Calls `change(V&)` with the value of the key; a new key starts from `first()`, and is not inserted if `change`
+    /// Calls `change(V&)` with the value of the key; a new key starts from `first()`, and goes to `refused` if `change`
     /// throws.
     template <typename Key, typename First, typename Change>
-    write_status update(std::uint64_t hash, Key&& key, First&& first, Change&& change) {
+    write_status update(std::uint64_t hash, Key&& key, First&& first, Change&& change, removed& refused) {
         if (auto const at = place_of(hash, key); at.exists()) {
             change(entries_[at].value);
         } else {
@@ -193,14 +198,21 @@ public:
                 [&] {
                     return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0};
                 },
-                [&](value_type& made) { change(made.value); });
+                [&](value_type& made) {
+                    try {
+                        change(made.value);
+                    } catch (...) {
+                        move_to(refused, std::move(made));
+                        throw;
+                    }
+                });
         }
         return write_status::accepted;
     }
 
     template <typename Q>
     void erase(std::uint64_t hash, Q const& key, removed& out) {
-        if (auto const at = place_of(hash, key); at.exists()) out.emplace(entries_.erase(at));
+        if (auto const at = place_of(hash, key); at.exists()) move_to(out, entries_.erase(at));
     }
 
     // What the engine asks of a table; see the concept `table`.
@@ -216,6 +228,10 @@ private:
     static auto find_by(Self& self, Q const& key) {
         auto const at = self.place_of(detail::mixed_hash_by<Hash>(key), key);
         return at.exists() ? self.entries_.iterator_to(at) : self.end();
+    }
+
+    static void move_to(removed& out, value_type&& from) noexcept {
+        out.emplace(std::move(from.key), std::move(from.value), std::move(from.version));
     }
 
     template <typename Q>

@@ -16,7 +16,7 @@
 namespace tidefall::inline v0 {
 
 /// The values of one drained partition of a queue, in order: what a processor in table mode receives and owns.
-/// A movable forward range.
+/// A movable forward range; moving or swapping it ends its iterators.
 ///
 /// Values lie in segments that are appended and never reallocated, so a value stays where it was written. Segments
 /// double from 1 KiB to 64 KiB (or one value, where that is larger) and are kept for the next filling; those that
