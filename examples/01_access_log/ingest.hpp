@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: MIT
 //
-// The way of a line: a block of lines is read (input.hpp), waits in a channel, is parsed by one of several threads,
-// and its records wait in a tidefall queue until a batch of them is written to the database.
+// The way of a line: a block of lines is read (support/input.hpp), is parsed by one of several threads
+// (support/parsers.hpp), and its records wait in a tidefall queue until a batch of them is written to the database.
 #pragma once
 
-#include "channel.hpp"
+#include "../support/first_failure.hpp"
+#include "../support/format.hpp"
+#include "../support/input.hpp"
+#include "../support/parsers.hpp"
+#include "../support/record.hpp"
+#include "../support/stop_request.hpp"
 #include "database.hpp"
-#include "format.hpp"
-#include "input.hpp"
-#include "record.hpp"
-#include "stop_request.hpp"
 
 #include <tidefall/queue.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <future>
-#include <mutex>
 #include <span>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,37 +41,32 @@ class ingest {
 public:
     ingest(database& into, stop_request& stop, ingest_options how)
         : database_(into),
-          stop_(stop),
           most_waiting_(32 * how.batch),
+          failure_(stop),
           queue_(
               queue_options(how), [this](std::span<record const> batch) { write(batch); },
-              [this](std::span<record>, tidefall::failure const& why) { fail(text_of(why.error)); }),
-          blocks_(2 * how.threads) {
-        for (std::size_t i = 0; i < how.threads; ++i) {
-            parsers_.push_back(std::async(std::launch::async, [this] { parse_blocks(); }));
-        }
-    }
+              [this](std::span<record>, tidefall::failure const& why) { failure_.note(why.error); }),
+          parsers_(how.threads, stop, [this](std::vector<record> records) { push(std::move(records)); }) {}
 
     ingest(ingest const&) = delete;
     ingest& operator=(ingest const&) = delete;
 
     /// Takes a block to be parsed, and waits while enough blocks wait for that. False if nothing more can be stored.
-    bool feed(block lines) { return blocks_.push(std::move(lines)); }
+    bool feed(block lines) { return parsers_.feed(std::move(lines)); }
 
     /// Parses what was fed, stores it, and throws the first error of the parsers or the database. The destructor does
     /// it without the errors.
     void finish() {
-        blocks_.close();
-        for (auto& parser : parsers_) parser.wait();
-        // Every accepted record has been handed to write() or to fail() when this returns.
+        parsers_.wait();
+        // Every accepted record has been handed to write() or to failure_ when this returns.
         queue_.stop();
-        for (auto& parser : parsers_) parser.get();
+        parsers_.throw_error();
         require_no_failure();
     }
 
     [[nodiscard]] ingest_counts counts() const {
         auto const stats = queue_.stats();
-        return {.lines = lines_.load(), .waiting = stats.pending + stats.in_flight, .batches = batches_.load()};
+        return {.lines = parsers_.lines(), .waiting = stats.pending + stats.in_flight, .batches = batches_.load()};
     }
 
     /// The records that the parsers made. All of them are in the database, or `finish` throws.
@@ -103,69 +93,20 @@ private:
 
     /// The processor: called by the queue's worker, never twice at once.
     void write(std::span<record const> batch) {
-        // A transaction may wait for seconds before it fails. After the first that did, the others fail at once.
-        if (failed_.load()) throw database_error("an earlier batch failed");
+        failure_.require_none();
         database_.write(batch);
         batches_.fetch_add(1);
     }
 
-    /// The queue tries nothing twice: a batch that failed is gone, and so is the sense of reading on.
-    void fail(std::string const& reason) {
-        std::lock_guard const lock(failure_mutex_);
-        if (failed_.exchange(true)) return;
-        failure_ = reason;
-        stop_.ask();
-    }
-
-    static std::string text_of(std::exception_ptr const& error) {
-        try {
-            if (error) std::rethrow_exception(error);
-        } catch (std::exception const& thrown) {
-            return thrown.what();
-        } catch (...) {
-        }
-        return "an unknown error";
-    }
-
-    void require_no_failure() {
-        std::lock_guard const lock(failure_mutex_);
-        if (!failed_.load()) return;
+    void require_no_failure() const {
+        auto const reason = failure_.reason();
+        if (reason.empty()) return;
         auto const stats = queue_.stats();
-        throw database_error(failure_ + "; " + grouped(stats.processed) + " of " + grouped(stats.accepted) +
+        throw database_error(reason + "; " + grouped(stats.processed) + " of " + grouped(stats.accepted) +
                              " parsed lines are stored");
     }
 
-    void parse_blocks() {
-        try {
-            while (auto lines = blocks_.pop()) push(parse(*lines));
-        } catch (...) {
-            // The reader must not wait for a thread that is gone.
-            blocks_.close();
-            stop_.ask();
-            throw;
-        }
-    }
-
-    std::vector<record> parse(block const& lines) {
-        std::vector<record> records;
-        if (lines.too_long) {
-            records.push_back({lines.input, lines.first_line, malformed{"the line is longer than 64 KiB"}});
-            lines_.fetch_add(1);
-            return records;
-        }
-        std::string_view rest = lines.text;
-        auto number = lines.first_line;
-        for (; !rest.empty(); ++number) {
-            auto const line = rest.substr(0, rest.find('\n'));
-            rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-            // Blank lines are no records, and nothing to complain about.
-            if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-            records.push_back({lines.input, number, parse_line(line)});
-        }
-        lines_.fetch_add(number - lines.first_line);
-        return records;
-    }
-
+    /// On the parsers' threads.
     void push(std::vector<record> records) {
         auto const count = records.size();
         queue_.push_range(std::move(records));  // all are accepted: nothing stops the queue before the parsers end
@@ -176,19 +117,13 @@ private:
     }
 
     database& database_;
-    stop_request& stop_;
     std::size_t const most_waiting_;
-    std::atomic<std::uint64_t> lines_ = 0;
     std::atomic<std::uint64_t> records_ = 0;
     std::atomic<std::uint64_t> batches_ = 0;
-    std::atomic<bool> failed_ = false;
-    std::mutex failure_mutex_ = {};
-    std::string failure_ = {};
-    // They go in the reverse order: the channel closes, the parsers end, the queue drains.
+    first_failure failure_;
+    // They go in the reverse order: the parsers end, the queue drains.
     tidefall::queue<record> queue_;
-    channel<block> blocks_;
-    std::vector<std::future<void>> parsers_ = {};  ///< a future of std::async waits for its thread when it goes
-    closing_channel<block> const closing_{blocks_};
+    parsers parsers_;
 };
 
 }  // namespace access_log

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "format.hpp"
+#include "../support/format.hpp"
+#include "../support/ticker.hpp"
 #include "ingest.hpp"
 
 #include <chrono>
-#include <condition_variable>
+#include <cstdint>
 #include <iostream>
-#include <mutex>
+#include <optional>
 #include <sstream>
 #include <string>
-#include <thread>
 
 namespace access_log {
 
@@ -24,37 +24,28 @@ enum class progress_style {
 class progress {
 public:
     progress(ingest const& of, progress_style style) : of_(of), style_(style) {
-        if (style != progress_style::none) thread_ = std::thread([this] { show_until_done(); });
+        using namespace std::chrono_literals;
+        if (style == progress_style::none) return;
+        shown_.emplace(style == progress_style::in_place ? 100ms : 1000ms, [this] { show(); });
     }
 
     progress(progress const&) = delete;
     progress& operator=(progress const&) = delete;
 
     ~progress() {
-        if (!thread_.joinable()) return;
-        {
-            std::lock_guard const lock(mutex_);
-            done_ = true;
-        }
-        wake_.notify_one();
-        thread_.join();
+        shown_.reset();
         if (style_ == progress_style::in_place) std::cerr << clear_line << std::flush;
     }
 
 private:
     static constexpr char const* clear_line = "\r\x1b[2K";
 
-    void show_until_done() {
-        using namespace std::chrono_literals;
-        auto const every = style_ == progress_style::in_place ? 100ms : 1000ms;
-        std::unique_lock lock(mutex_);
-        while (!wake_.wait_for(lock, every, [&] { return done_; })) {
-            auto const text = describe();
-            if (style_ == progress_style::in_place)
-                std::cerr << clear_line << text << std::flush;
-            else
-                std::cerr << text << std::endl;
-        }
+    void show() const {
+        auto const text = describe();
+        if (style_ == progress_style::in_place)
+            std::cerr << clear_line << text << std::flush;
+        else
+            std::cerr << text << std::endl;
     }
 
     [[nodiscard]] std::string describe() const {
@@ -70,10 +61,7 @@ private:
     ingest const& of_;
     progress_style const style_;
     std::chrono::steady_clock::time_point const began_ = std::chrono::steady_clock::now();
-    std::mutex mutex_ = {};
-    std::condition_variable wake_ = {};
-    bool done_ = false;
-    std::thread thread_ = {};
+    std::optional<ticker> shown_ = {};
 };
 
 }  // namespace access_log

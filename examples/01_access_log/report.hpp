@@ -3,8 +3,8 @@
 // What a run stored, read back from the database.
 #pragma once
 
+#include "../support/format.hpp"
 #include "database.hpp"
-#include "format.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -21,10 +21,6 @@ inline std::uint64_t count_of(database const& from, char const* sql) {
     auto query = from.prepare(sql);
     query.bind(from.run()).step();
     return static_cast<std::uint64_t>(query.number(0));
-}
-
-inline std::ostream& label(std::ostream& out, char const* name) {
-    return out << std::left << std::setw(16) << name << std::right;
 }
 
 inline void report_status_classes(std::ostream& out, database const& from, std::uint64_t requests) {
@@ -60,7 +56,7 @@ inline void report_first_malformed(std::ostream& out, database const& from) {
     query.bind(from.run());
     out << "\nfirst malformed lines\n";
     while (query.step()) {
-        out << "  " << printable(query.text(0)) << ':' << query.number(1) << ": " << query.text(2) << '\n';
+        write_malformed_line(out, query.text(0), static_cast<std::uint64_t>(query.number(1)), query.text(2));
     }
 }
 
@@ -77,7 +73,6 @@ inline stored_counts count_stored(database const& from) {
 }
 
 inline void write_report(std::ostream& out, database const& from, stored_counts stored, std::size_t top_paths) {
-    using detail::label;
     auto const bytes = detail::count_of(from, "SELECT coalesce(sum(bytes), 0) FROM requests WHERE run = ?");
     auto const clients = detail::count_of(from, "SELECT count(DISTINCT client) FROM requests WHERE run = ?");
     auto const not_http = detail::count_of(from, "SELECT count(*) FROM requests WHERE run = ? AND path = ''");

@@ -1,40 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# test.sh PROGRAM DIRECTORY CASE: runs one test case of the example in a fresh directory. Needs bash and coreutils.
-set -euo pipefail
-
-program=$1 directory=$2/$3
-rm -rf "$directory"
-mkdir -p "$directory"
-cd "$directory"
-
-fail() {
-    echo "FAILED: $*"
-    head -n 60 -- *.out *.err 2>/dev/null || true
-    exit 1
-}
-
-# run NAME EXIT_CODE ARGUMENT...: what the program writes goes to NAME.out and NAME.err.
-run() {
-    local name=$1 expected=$2 code=0
-    shift 2
-    "$program" "$@" >"$name.out" 2>"$name.err" || code=$?
-    [[ $code == "$expected" ]] || fail "exit code $code instead of $expected: $*"
-}
-
-# has FILE TEXT...: the file has a line that is each of these texts, counting a run of spaces as one.
-has() {
-    local file=$1 text
-    shift
-    for text in "$@"; do
-        tr -s ' ' <"$file" | sed 's/^ //' | grep -qxF -- "$text" || fail "$file has no line: $text"
-    done
-}
-
-has_one_line() { [[ $(wc -l <"$1") == 1 ]] || fail "$1 is not one line"; }
-is_empty() { [[ ! -s $1 ]] || fail "$1 is not empty"; }
-begins() { [[ $(<"$1") == "$2"* ]] || fail "$1 does not begin with: $2"; }
+# test.sh PROGRAM DIRECTORY CASE: runs one test case of the example in a fresh directory.
+source "$(dirname "$0")/../support/testing.sh" "$@"
 
 # Without an argument: a small log, into access_log.db. A second run adds to it and reports on itself alone.
 case_default() {
@@ -128,30 +96,15 @@ case_unwritable_database() {
     is_empty full.out
 }
 
-# Standard input stays open and silent; what it gave until the signal is stored, all but the line that has no end yet.
-interrupted_by() {
-    local signal=$1 expected=$2 pid code=0
-    mkfifo "$signal.pipe"
-    "$program" --verbose --database "$signal.db" - <"$signal.pipe" >"$signal.out" 2>"$signal.err" &
-    pid=$!
-    exec 3>"$signal.pipe"
-    "$program" --generate 1000 --output - >&3
-    printf 'no end' >&3
-    until grep -q '^1,000 lines' "$signal.err"; do
-        kill -0 "$pid" || fail "ended before the signal"
-        sleep 0.05
-    done
-    kill -"$signal" "$pid"
-    wait "$pid" || code=$?
-    exec 3>&-
-    [[ $code == "$expected" ]] || fail "exit code $code instead of $expected"
-    has "$signal.out" "requests 996" "malformed 4"
-    has "$signal.err" "01_access_log: interrupted; everything that was parsed is stored"
-}
-
+# What standard input gave until the signal is stored.
 case_interrupt() {
-    interrupted_by INT 130
-    interrupted_by TERM 143
+    local signal
+    interrupted_by INT 130 INT.err --verbose
+    interrupted_by TERM 143 TERM.err --verbose
+    for signal in INT TERM; do
+        has "$signal.out" "requests 996" "malformed 4"
+        has "$signal.err" "01_access_log: interrupted; everything that was parsed is stored"
+    done
 }
 
 "case_$3"

@@ -52,9 +52,9 @@ inline void check_readable(std::vector<std::string> const& names) {
 /// A file, or with the name `-` standard input, read block by block until its end or a request to stop.
 class input_file {
 public:
-    input_file(std::string name, std::size_t index, stop_request const& stop)
-        : name_(std::move(name)), input_(index), stop_(stop) {
-        if (is_stdin()) return;
+    input_file(std::string const& name, std::size_t index, stop_request const& stop)
+        : name_(name), is_stdin_(name == "-"), input_(index), stop_(stop) {
+        if (is_stdin_) return;
         // Without O_NONBLOCK, opening a named pipe would wait for a writer, deaf to a request to stop.
         descriptor_ = ::open(name_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (descriptor_ < 0) throw input_error(name_, errno);
@@ -64,7 +64,7 @@ public:
     input_file& operator=(input_file const&) = delete;
 
     ~input_file() {
-        if (!is_stdin()) ::close(descriptor_);
+        if (!is_stdin_) ::close(descriptor_);
     }
 
     /// The next block; none at the end and when a stop is asked for. A line that has begun by then and not ended is
@@ -92,8 +92,6 @@ public:
     }
 
 private:
-    [[nodiscard]] bool is_stdin() const { return name_ == "-"; }
-
     /// The number of characters read, 0 at the end; none when a stop is asked for.
     std::optional<std::size_t> read_into(char* text, std::size_t size) {
         for (;;) {
@@ -128,6 +126,7 @@ private:
     }
 
     std::string const name_;
+    bool const is_stdin_;
     std::size_t const input_;
     stop_request const& stop_;
     int descriptor_ = STDIN_FILENO;

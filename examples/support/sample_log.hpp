@@ -104,12 +104,14 @@ private:
     }
 
     std::string malformed_line() {
+        std::ostringstream text;  // unlike +, << makes its operands in a known order
         switch (made_ / 250 % 4) {
-            case 1: return line() + '"' + line();  // two lines that were written into each other
-            case 2: return client() + " - - [32/Jan/2025:00:00:00 +0000] \"GET / HTTP/1.1\" 200 1 \"-\" \"-\"";
-            case 3: return client() + " - - [" + time() + "] \"GET /cut/off";
-            default: return client() + " - - [" + time() + "] \"GET / HTTP/1.1\" OK 1 \"-\" \"-\"";
+            case 1: text << line() << '"' << line(); break;  // two lines that were written into each other
+            case 2: text << client() << " - - [32/Jan/2025:00:00:00 +0000] \"GET / HTTP/1.1\" 200 1 \"-\" \"-\""; break;
+            case 3: text << client() << " - - [" << time() << "] \"GET /cut/off"; break;
+            default: text << client() << " - - [" << time() << "] \"GET / HTTP/1.1\" OK 1 \"-\" \"-\"";
         }
+        return text.str();
     }
 
     std::uint64_t const lines_;
