@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: MIT
 #include "../support/catch.hpp"
+#include "../support/common.hpp"
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
+#include "../support/throwing_move.hpp"
 
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <forward_list>
 #include <limits>
 #include <list>
 #include <memory>
-#include <numeric>
-#include <random>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
+using tests::numbers;
+using tests::one_partition;
 using tests::recorder;
-using tests::returns;
+using tests::throwing_move;
 using tidefall::write_status;
 
 namespace {
@@ -33,22 +35,12 @@ struct event {
     std::string what;
 };
 
-tidefall::options one_partition(std::shared_ptr<tidefall::manual_runtime> clock, std::size_t batch = 10) {
-    return {.partitions = 1, .processing_batch_size = batch, .runtime = std::move(clock)};
-}
-
 /// The words of a stream, to be read once.
 struct words {
     std::istream& in;
     [[nodiscard]] auto begin() const { return std::istream_iterator<std::string>(in); }
     [[nodiscard]] static auto end() { return std::istream_iterator<std::string>(); }
 };
-
-std::vector<int> numbers(int from, int to) {
-    std::vector<int> all(static_cast<std::size_t>(to - from));
-    std::iota(all.begin(), all.end(), from);
-    return all;
-}
 
 }  // namespace
 
@@ -78,22 +70,6 @@ TEST_CASE("queue: every write form accepts, and the items arrive in insertion or
     CHECK(events.size() == 0);
     CHECK(seen ==
           std::vector<std::string>{"1a", "2b", "3c", "4d", "4d", "5e", "6f", "7g", "8h", "9i", "7g", "8h", "7g", "8h"});
-}
-
-TEST_CASE("queue: n values make ceil(n / batch size) calls, each full but the last") {
-    auto const clock = tidefall::make_manual_runtime();
-    auto const batch =
-        GENERATE(std::size_t{1}, 2, 7, 10, 64, 100, 127, 128, 129, 1000, 5000, std::numeric_limits<std::size_t>::max());
-    auto const count = GENERATE(1, 9, 10, 11, 128, 129, 1000, 3000);
-    recorder<int> const seen;
-    tidefall::queue<int> items(one_partition(clock, batch), seen);
-    items.push_range(numbers(0, count));
-    clock->advance(5s);
-    auto const n = static_cast<std::size_t>(count);
-    std::vector<std::size_t> expected(n / batch, batch);
-    if (n % batch != 0) expected.push_back(n % batch);
-    CHECK(seen.sizes() == expected);
-    CHECK(seen.values() == numbers(0, count));
 }
 
 TEST_CASE("queue: order holds across ticks, through a flush and through the final drain") {
@@ -287,20 +263,6 @@ struct large {
     std::array<char, 100'000> rest{};
 };
 
-/// Throws when it is moved for the n-th time.
-struct throwing_move {
-    explicit throwing_move(int v) : value(v) { ++alive; }
-    throwing_move(throwing_move const& other) : value(other.value) { ++alive; }
-    throwing_move(throwing_move&& other) : value(other.value) {
-        if (--throw_after == 0) throw std::runtime_error("move");
-        ++alive;
-    }
-    ~throwing_move() { --alive; }
-    int value;
-    static inline int throw_after = 0;
-    static inline int alive = 0;
-};
-
 }  // namespace
 
 TEST_CASE("queue: items may be move-only, over-aligned, constant, large, bool or empty") {
@@ -489,169 +451,22 @@ TEST_CASE("queue: table mode hands over the whole table, which outlives the queu
     CHECK(tidefall::queue_table<int>().begin() == tidefall::queue_table<int>().end());
 }
 
-TEST_CASE("queue: a throw in table mode takes the table along") {
-    auto const clock = tidefall::make_manual_runtime();
-    returns<int> const back;
-    tidefall::queue<int> items(
-        one_partition(clock), [](tidefall::queue_table<int>) { throw std::runtime_error("no"); }, back);
-    items.push_range(numbers(0, 30));
-    items.flush();
-    CHECK(items.stats().failed == 30);
-    CHECK(back.all().empty());
-}
-
-// ---- sorted
-
-TEST_CASE("queue: sorted_by sorts stably, each drain for itself") {
-    auto const clock = tidefall::make_manual_runtime();
-    auto const batch = GENERATE(std::size_t{1}, 10, 100'000);
-    std::vector<event> seen;
-    tidefall::queue<event, tidefall::sorted_by<&event::id>> items(
-        one_partition(clock, batch), [&](std::span<event> b) { seen.insert(seen.end(), b.begin(), b.end()); });
-    std::mt19937 random(1);
-    for (int drain = 0; drain < 2; ++drain) {
-        seen.clear();
-        for (int i = 0; i < 2000; ++i) items.push({static_cast<int>(random() % 50), std::to_string(i)});
-        clock->advance(5s);
-        REQUIRE(seen.size() == 2000);
-        CHECK(std::is_sorted(seen.begin(), seen.end(), [](event const& a, event const& b) {
-            return std::pair(a.id, std::stoi(a.what)) < std::pair(b.id, std::stoi(b.what));
-        }));
-    }
-}
-
-TEST_CASE("queue: sorted_by_key sorts by the key of the write") {
-    auto const clock = tidefall::make_manual_runtime();
-    recorder<std::string> const seen;
-    tidefall::queue<std::string, tidefall::sorted_by_key<int, std::greater<>>> items(one_partition(clock), seen);
-    items.push("two", tidefall::sort_key{2});
-    items.push(std::string("three"), tidefall::partition_key{1}, tidefall::sort_key{3});
-    items.emplace(tidefall::sort_key{1}, tidefall::partition_key{1}, "one");
-    std::vector<std::string> const more{"4444", "55555"};
-    CHECK(items.push_range(more, tidefall::sort_key_by{&std::string::size}) == 2);
-    CHECK(items.push_range(more, tidefall::sort_key{0}) == 2);
-    items.flush();
-    CHECK(seen.values() == std::vector<std::string>{"55555", "4444", "three", "two", "one", "4444", "55555"});
-}
-
-TEST_CASE("queue: a text can be the sort key") {
-    auto const clock = tidefall::make_manual_runtime();
-    recorder<int> const seen;
-    tidefall::queue<int, tidefall::sorted_by_key<std::string>> items(one_partition(clock), seen);
-    items.push(2, tidefall::sort_key{"b"});
-    items.push(1, tidefall::sort_key{std::string("a")});
-    items.flush();
-    CHECK(seen.values() == std::vector<int>{1, 2});
-}
-
-TEST_CASE("queue: sorted, in table mode") {
-    auto const clock = tidefall::make_manual_runtime();
-    std::vector<int> seen;
-    tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(
-        one_partition(clock), [&](tidefall::queue_table<int> whole) { seen.assign(whole.begin(), whole.end()); });
-    items.push_range(std::vector<int>{3, 1, 2});
-    items.flush();
-    CHECK(seen == std::vector<int>{1, 2, 3});
-}
-
-namespace {
-struct coin {
-    static inline std::mt19937 random{7};
-    bool operator()(double, double) const { return random() % 2 == 0; }
-};
-struct fails_at_the_nth {
-    static inline int calls_left = 0;
-    bool operator()(int a, int b) const {
-        if (--calls_left == 0) throw std::runtime_error("compare");
-        return a < b;
-    }
-};
-}  // namespace
-
-TEST_CASE("queue: a comparator that contradicts itself gives some order") {
-    auto const clock = tidefall::make_manual_runtime();
-    auto const run = [&](auto order) {
-        std::vector<double> seen;
-        tidefall::queue<double, decltype(order)> items(
-            one_partition(clock), [&](std::span<double> b) { seen.insert(seen.end(), b.begin(), b.end()); });
-        for (int i = 0; i < 1000; ++i) items.push(i % 3 == 0 ? std::nan("") : 1000.0 - i);
-        items.flush();
-        CHECK(seen.size() == 1000);
-        CHECK(std::count_if(seen.begin(), seen.end(), [](double d) { return std::isnan(d); }) == 334);
-    };
-    run(tidefall::sorted_by<std::identity{}>());
-    run(tidefall::sorted_by<std::identity{}, coin>());
-}
-
-TEST_CASE("queue: a comparator that throws fails the table and loses no value") {
-    auto const clock = tidefall::make_manual_runtime();
-    bool failed = false;
-    bool succeeded = false;
-    for (int n = 1; !succeeded; n += 7) {
-        recorder<int> const seen;
-        returns<int> const back;
-        fails_at_the_nth::calls_left = n;
-        auto const log = std::make_shared<tests::event_log>();
-        tidefall::options how = one_partition(clock);
-        how.telemetry = log;
-        tidefall::queue<int, tidefall::sorted_by<std::identity{}, fails_at_the_nth>> items(how, seen, back);
-        items.push_range(numbers(0, 100));
-        items.flush();
-        auto const stats = items.stats();
-        CHECK(stats.processed + stats.failed == 100);
-        succeeded = stats.processed == 100;
-        if (succeeded) {
-            CHECK(seen.values() == numbers(0, 100));
-        } else {
-            failed = true;
-            CHECK(back.values() == numbers(0, 100));
-            CHECK(seen.batches().empty());
-            auto const lines = log->lines();
-            CHECK(std::count(lines.begin(), lines.end(), "processing_exception 0 100 compare") == 1);
-            CHECK(std::count(lines.begin(), lines.end(), "processing_failed 0 100 exception") == 1);
-        }
-    }
-    CHECK(failed);
-}
-
-TEST_CASE("queue: sorted, a move that throws while values are gathered loses no value") {
-    auto const clock = tidefall::make_manual_runtime();
-    for (int n = 101; n < 330; n += 3) {
-        std::size_t delivered = 0;
-        std::size_t returned = 0;
-        {
-            throwing_move::throw_after = n;
-            auto const processor = [&](std::span<throwing_move> batch) { delivered += batch.size(); };
-            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
-                returned += rest.size();
-            };
-            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value, std::greater<>>> items(
-                one_partition(clock, 7), processor, undelivered);
-            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
-            items.flush();
-            CHECK(items.stats().processed == delivered);
-            CHECK(items.stats().failed == returned);
-            CHECK(delivered + returned == 100);
-        }
-        {
-            delivered = 0;
-            returned = 0;
-            throwing_move::throw_after = n;
-            auto const processor = [&](tidefall::queue_table<throwing_move> whole) { delivered += whole.size(); };
-            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
-                returned += rest.size();
-            };
-            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value>> items(one_partition(clock),
-                                                                                             processor, undelivered);
-            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
-            items.flush();
-            CHECK(delivered + returned == 100);
-        }
-        CHECK(throwing_move::alive == 0);
-    }
-}
-
 // ---- writers and the processor
+
+TEST_CASE("queue: a processor may push and emplace into its own queue") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<write_status> answers;
+    tidefall::queue<int> items(one_partition(clock), [&](std::span<int> batch) {
+        answers.push_back(items.push(batch[0]));
+        answers.push_back(items.emplace(batch[0]));
+    });
+    items.push(0);
+    clock->advance(5s);
+    CHECK(items.size() == 2);
+    items.stop();
+    CHECK(answers == std::vector<write_status>{write_status::accepted, write_status::accepted, write_status::stopped,
+                                               write_status::stopped});
+}
 
 TEST_CASE("queue: a million pushes complete while the processor is held") {
     tests::latch entered;
@@ -727,30 +542,6 @@ TEST_CASE("queue: a table that was partly taken can be moved") {
     REQUIRE(moved.size() == 2);
     CHECK(*moved.begin() == 1);
     CHECK(moved.take(9)[0] == 1);
-}
-
-TEST_CASE("queue: sorted by key, a copy that throws takes its key back") {
-    struct fragile {
-        int value;
-        explicit fragile(int v) : value(v) {}
-        fragile(fragile const& other) : value(other.value) {
-            if (value < 0) throw std::runtime_error("copy");
-        }
-    };
-    auto const clock = tidefall::make_manual_runtime();
-    std::vector<int> seen;
-    tidefall::queue<fragile, tidefall::sorted_by_key<int>> items({.partitions = 1, .runtime = clock},
-                                                                 [&](std::span<fragile> batch) {
-                                                                     for (auto const& one : batch)
-                                                                         seen.push_back(one.value);
-                                                                 });
-    fragile const bad(-1);
-    items.push(fragile(3), tidefall::sort_key{3});
-    CHECK_THROWS_AS(items.push(bad, tidefall::sort_key{0}), std::runtime_error);
-    items.push(fragile(2), tidefall::sort_key{2});
-    items.push(fragile(1), tidefall::sort_key{1});
-    items.flush();
-    CHECK(seen == std::vector<int>{1, 2, 3});
 }
 
 TEST_CASE("queue: after a move that threw while values were gathered, the next drains are whole") {

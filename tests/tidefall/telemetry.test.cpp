@@ -1,44 +1,38 @@
 // SPDX-License-Identifier: MIT
-#include "../support/catch.hpp"
+#include "../support/buffers.hpp"
+#include "../support/common.hpp"
 #include "../support/recorder.hpp"
 
 #include <tidefall/manual_runtime.hpp>
-#include <tidefall/queue.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <memory>
-#include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 using namespace std::chrono_literals;
 using lines = std::vector<std::string>;
+using tests::any_buffer;
 using tests::event_log;
+using tests::numbers;
 using tests::recorder;
 
-namespace {
-
-std::vector<int> ones(std::size_t count) {
-    return std::vector<int>(count, 1);
-}
-
-}  // namespace
-
-TEST_CASE("telemetry: one start and one stop a drain, with its trigger") {
+BUFFER_TEST_CASE("telemetry: one start and one stop a drain, with its trigger", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
     {
-        tidefall::queue<int> items({.partitions = 1, .drain_threshold = 5, .telemetry = log, .runtime = clock},
-                                   [](std::span<int>) {});
+        any_buffer items(kind, {.partitions = 1, .drain_threshold = 5, .telemetry = log, .runtime = clock},
+                         [](std::span<int>) {});
         clock->advance(1h);
         items.flush();  // nothing to do: no event
-        items.push_range(ones(3));
+        items.write_all(numbers(0, 3));
         clock->advance(5s);
-        items.push_range(ones(7));
+        items.write_all(numbers(0, 7));
         clock->advance(0s);
-        items.push_range(ones(2));
+        items.write_all(numbers(0, 2));
         items.flush();
-        items.push_range(ones(1));
+        items.write_all(numbers(0, 1));
     }
     CHECK(log->lines() == lines{"partition_start 0", "processing_start 0 3 interval", "processing_stop 0 3",
                                 "processing_start 0 7 threshold", "processing_stop 0 7", "processing_start 0 2 flush",
@@ -46,34 +40,35 @@ TEST_CASE("telemetry: one start and one stop a drain, with its trigger") {
                                 "partition_stop 0 stopped"});
 }
 
-TEST_CASE("telemetry: every partition starts and stops") {
+BUFFER_TEST_CASE("telemetry: every partition starts and stops", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
-    tidefall::queue<int> items({.partitions = 3, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    any_buffer items(kind, {.partitions = 3, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
     items.stop();
     items.stop();
     CHECK(log->lines() == lines{"partition_start 0", "partition_start 1", "partition_start 2",
                                 "partition_stop 0 stopped", "partition_stop 1 stopped", "partition_stop 2 stopped"});
 }
 
-TEST_CASE("telemetry: an exception emits processing_exception and then processing_failed, for its batch alone") {
+BUFFER_TEST_CASE("telemetry: an exception emits processing_exception and then processing_failed, for its batch alone",
+                 EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
     int calls = 0;
-    tidefall::queue<int> items({.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock},
-                               [&](std::span<int>) {
-                                   if (++calls == 2) throw std::runtime_error("second");
-                                   if (calls == 3) throw 42;  // NOLINT
-                               });
+    any_buffer items(kind, {.partitions = 1, .processing_batch_size = 10, .telemetry = log, .runtime = clock},
+                     [&](std::span<int>) {
+                         if (++calls == 2) throw std::runtime_error("second");
+                         if (calls == 3) throw 42;  // NOLINT
+                     });
     log->clear();
-    items.push_range(ones(35));
+    items.write_all(numbers(0, 35));
     clock->advance(5s);
     CHECK(log->lines() == lines{"processing_start 0 35 interval", "processing_exception 0 10 second",
                                 "processing_failed 0 10 exception", "processing_exception 0 10 not a std::exception",
                                 "processing_failed 0 10 exception", "processing_stop 0 35"});
 }
 
-TEST_CASE("telemetry: what events carry") {
+BUFFER_TEST_CASE("telemetry: what events carry", EVERY_BUFFER) {
     struct checks : tidefall::telemetry_hook {
         std::shared_ptr<tidefall::manual_runtime> clock;
         std::chrono::steady_clock::time_point started{};
@@ -120,18 +115,18 @@ TEST_CASE("telemetry: what events carry") {
     auto const hook = std::make_shared<checks>();
     hook->clock = clock;
     clock->advance(100s);
-    tidefall::queue<int> items({.name = "orders", .partitions = 1, .telemetry = hook, .runtime = clock},
-                               [&](std::span<int>) {
-                                   clock->advance(3s);
-                                   throw std::runtime_error("late");
-                               });
-    items.push(1);
+    any_buffer items(kind, {.name = "orders", .partitions = 1, .telemetry = hook, .runtime = clock},
+                     [&](std::span<int>) {
+                         clock->advance(3s);
+                         throw std::runtime_error("late");
+                     });
+    items.write(1);
     clock->advance(5s);
     items.stop();
     CHECK(hook->events == 6);
 }
 
-TEST_CASE("telemetry: combine calls each hook, in order, also after one that throws") {
+BUFFER_TEST_CASE("telemetry: combine calls each hook, in order, also after one that throws", EVERY_BUFFER) {
     struct failing : tidefall::telemetry_hook {
         void on_processing_start(tidefall::processing_start const&) override { throw std::runtime_error("hook"); }
     };
@@ -140,11 +135,12 @@ TEST_CASE("telemetry: combine calls each hook, in order, also after one that thr
     auto const last = std::make_shared<event_log>();
     std::shared_ptr<event_log> const none;
     {
-        tidefall::queue<int> items({.partitions = 1,
-                                    .telemetry = tidefall::combine(first, none, std::make_shared<failing>(), last),
-                                    .runtime = clock},
-                                   [](std::span<int>) { throw 1; });  // NOLINT
-        items.push(1);
+        any_buffer items(kind,
+                         {.partitions = 1,
+                          .telemetry = tidefall::combine(first, none, std::make_shared<failing>(), last),
+                          .runtime = clock},
+                         [](std::span<int>) { throw 1; });  // NOLINT
+        items.write(1);
         items.flush();
         CHECK(items.stats().hook_failures == 1);
     }
@@ -156,74 +152,74 @@ TEST_CASE("telemetry: combine calls each hook, in order, also after one that thr
     CHECK(drops->lines() == lines{"items_dropped 7 2 stopped"});
 }
 
-TEST_CASE("telemetry: what hooks and undelivered throw is swallowed and counted") {
+BUFFER_TEST_CASE("telemetry: what hooks and undelivered throw is swallowed and counted", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
     log->then = [](std::string const&) { throw 1; };  // NOLINT
     recorder<int> const seen;
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_batch_size = 1, .telemetry = log, .runtime = clock},
+    any_buffer items(
+        kind, {.partitions = 1, .processing_batch_size = 1, .telemetry = log, .runtime = clock},
         [&](std::span<int> batch) {
             seen(batch);
             if (seen.batches().size() == 1) throw 2;  // NOLINT
         },
         [](std::span<int>, tidefall::failure const&) { throw 3; });  // NOLINT
-    items.push_range(ones(2));
+    items.write_all(numbers(0, 2));
     items.stop();
     CHECK(seen.values().size() == 2);
     // partition_start, processing_start, _exception, _failed, undelivered, processing_stop, partition_stop
     CHECK(items.stats().hook_failures == 7);
 }
 
-TEST_CASE("telemetry: a hook may write to its buffer on every event") {
+BUFFER_TEST_CASE("telemetry: a hook may write to its buffer on every event", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
-    tidefall::queue<int>* target = nullptr;
-    int pushes = 0;
+    any_buffer* target = nullptr;
+    int writes = 0;
     log->then = [&](std::string const&) {
-        if (target != nullptr && pushes < 1000) {
-            ++pushes;
-            CHECK(target->push(1) == tidefall::write_status::accepted);
+        if (target != nullptr && writes < 1000) {
+            CHECK(target->write(++writes) == tidefall::write_status::accepted);
         }
     };
-    tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    any_buffer items(kind, {.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
     target = &items;
-    items.push(1);
+    items.write(0);
     for (int tick = 0; tick < 1000; ++tick) clock->advance(5s);
     target = nullptr;
     items.stop();
     CHECK(items.stats().processed == 1001);
 }
 
-TEST_CASE("telemetry: a drain that was requested keeps the trigger that came first, and the next has its own") {
+BUFFER_TEST_CASE("telemetry: a drain that was requested keeps the trigger that came first, and the next has its own",
+                 EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
-    tidefall::queue<int> items(
-        {.partitions = 1, .processing_batch_size = 1, .drain_threshold = 2, .telemetry = log, .runtime = clock},
-        [&](std::span<int> b) {
-            if (b[0] == 0) clock->advance(2s);
+    int calls = 0;
+    any_buffer items(
+        kind, {.partitions = 1, .processing_batch_size = 1, .drain_threshold = 2, .telemetry = log, .runtime = clock},
+        [&](std::span<int>) {
+            if (++calls == 1) clock->advance(2s);
         });
-    items.push(0);
+    items.write(0);
     items.flush(0s);  // queued
-    items.push(1);
-    items.push(2);    // the threshold
+    items.write(1);
+    items.write(2);   // the threshold
     items.flush(0s);  // has nothing to add
     log->clear();
     clock->advance(0s);
-    items.push(3);
+    items.write(3);
     clock->advance(5s);
-    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 1 flush", "processing_stop 0 1",
-                                                   "processing_start 0 2 threshold", "processing_stop 0 2",
-                                                   "processing_start 0 1 interval", "processing_stop 0 1"});
+    CHECK(log->lines() == lines{"processing_start 0 1 flush", "processing_stop 0 1", "processing_start 0 2 threshold",
+                                "processing_stop 0 2", "processing_start 0 1 interval", "processing_stop 0 1"});
 }
 
-TEST_CASE("telemetry: a drain that was dropped before it began neither starts nor stops") {
+BUFFER_TEST_CASE("telemetry: a drain that was dropped before it began neither starts nor stops", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const log = std::make_shared<event_log>();
-    tidefall::queue<int> items({.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
-    items.push(1);
+    any_buffer items(kind, {.partitions = 1, .telemetry = log, .runtime = clock}, [](std::span<int>) {});
+    items.write(1);
     items.flush(0s);
     log->clear();
     items.stop(0s);
-    CHECK(log->lines() == std::vector<std::string>{"items_dropped 0 1 stopped", "partition_stop 0 deadline"});
+    CHECK(log->lines() == lines{"items_dropped 0 1 stopped", "partition_stop 0 deadline"});
 }

@@ -1,0 +1,1142 @@
+// SPDX-License-Identifier: MIT
+#include "../support/catch.hpp"
+#include "../support/recorder.hpp"
+
+#include <tidefall/hash_map.hpp>
+#include <tidefall/manual_runtime.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::recorder;
+using tests::returns;
+using tidefall::entry;
+using tidefall::hash_map;
+using tidefall::partition_by;
+using tidefall::partition_key;
+using tidefall::write_status;
+
+namespace {
+
+tidefall::options with(std::shared_ptr<tidefall::manual_runtime> clock, std::size_t partitions = 1,
+                       std::size_t batch = 10) {
+    return {.partitions = partitions, .processing_batch_size = batch, .runtime = std::move(clock)};
+}
+
+constexpr std::size_t all_at_once = std::numeric_limits<std::size_t>::max();
+
+/// Entries by their keys; false if a key is there twice.
+template <typename K, typename V>
+bool by_key(std::map<K, entry<K, V>>& into, std::vector<entry<K, V>> entries) {
+    for (auto& one : entries) {
+        auto key = one.key;
+        if (!into.emplace(std::move(key), std::move(one)).second) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+// ---- against a model
+
+namespace {
+
+template <typename K>
+K key_of(std::uint64_t number);
+template <>
+int key_of(std::uint64_t number) {
+    return static_cast<int>(number);
+}
+template <>
+std::string key_of(std::uint64_t number) {
+    return "the key of the number " + std::to_string(number);
+}
+
+/// What a hash map is to hold, deliver and count, with a std::map for its tables.
+template <typename K>
+class model {
+public:
+    struct held {
+        std::string value;
+        std::uint64_t version = 0;
+        std::uint64_t updates = 0;
+        friend bool operator==(held const&, held const&) = default;
+    };
+
+    write_status put(K const& key, std::string value) {
+        write(key);
+        entries[key] = {std::move(value), 0, 0};
+        return write_status::accepted;
+    }
+    write_status put_newer(K const& key, std::string value, std::uint64_t version) {
+        auto const at = entries.find(key);
+        if (at == entries.end()) {
+            write(key);
+            entries[key] = {std::move(value), version, 0};
+        } else if (version > at->second.version) {
+            write(key);
+            at->second = {std::move(value), version, at->second.updates + 1};
+        } else {
+            ++counts.refused;
+            return write_status::stale;
+        }
+        return write_status::accepted;
+    }
+    write_status update(K const& key, std::string const& first, std::string const& added) {
+        write(key);
+        auto const at = entries.try_emplace(key, held{first, 0, 0}).first;
+        at->second.value += added;
+        return write_status::accepted;
+    }
+    bool erase(K const& key) {
+        auto const erased = entries.erase(key) > 0;
+        counts.erased += erased ? 1 : 0;
+        return erased;
+    }
+    void drained(std::uint64_t failed) {
+        counts.processed += entries.size() - failed;
+        counts.failed += failed;
+        entries.clear();
+    }
+
+    std::map<K, held> entries;
+    tidefall::buffer_stats counts;
+
+private:
+    void write(K const& key) {
+        ++counts.accepted;
+        counts.coalesced += entries.contains(key) ? 1 : 0;
+    }
+};
+
+/// Checks the law of conservation, and every counter that the model has too.
+template <typename Map, typename Model>
+void check_stats(Map const& map, Model const& expected) {
+    auto stats = map.stats();
+    REQUIRE(stats.accepted == stats.processed + stats.failed + stats.dropped + stats.coalesced + stats.erased +
+                                  stats.pending + stats.in_flight);
+    auto counts = expected.counts;
+    counts.pending = expected.entries.size();
+    stats.ticks = 0;
+    REQUIRE((stats == counts));
+    REQUIRE(map.size() == expected.entries.size());
+}
+
+template <typename K>
+void run_model(std::uint64_t seed, std::uint64_t keys, int steps, std::size_t partitions, bool tagged,
+               std::size_t batch) {
+    INFO("seed " << seed << ", keys " << keys << ", partitions " << partitions << ", tagged " << tagged << ", batch "
+                 << batch);
+    auto const clock = tidefall::make_manual_runtime();
+    std::mt19937_64 random(seed);
+    std::vector<entry<K, std::string>> delivered;
+    std::uint64_t failed = 0;
+    bool fails = false;
+    hash_map<K, std::string> map(
+        with(clock, partitions, batch),
+        [&](std::span<entry<K, std::string>> entries) {
+            if (fails && random() % 3 == 0) throw failed += entries.size();
+            for (auto& one : entries) delivered.push_back(std::move(one));
+        },
+        [&](std::span<entry<K, std::string>> entries, tidefall::failure const& why) {
+            CHECK(why.reason == tidefall::failure_reason::exception);
+            for (auto& one : entries) delivered.push_back(std::move(one));
+        });
+    model<K> expected;
+
+    // Every call on a key goes by the same tag, which is not the key.
+    auto const route = [&](std::uint64_t number, auto&& call) {
+        if (tagged) return call(partition_key{number / 3});
+        return call();
+    };
+    auto const drain = [&] {
+        fails = random() % 4 == 0;
+        failed = 0;
+        delivered.clear();
+        if (random() % 2 == 0) {
+            clock->advance(5s);
+        } else {
+            auto const report = map.flush();
+            CHECK(report.complete);
+            CHECK(report.processed == expected.entries.size() - failed);
+            CHECK(report.failed == failed);
+        }
+        std::map<K, typename model<K>::held> seen;
+        for (auto& one : delivered) {
+            CHECK(seen.emplace(one.key, typename model<K>::held{one.value, one.version, one.updates}).second);
+        }
+        CHECK((seen == expected.entries));
+        expected.drained(failed);
+    };
+
+    for (int step = 0; step < steps; ++step) {
+        auto const number = random() % keys;
+        auto const key = key_of<K>(number);
+        auto const value = "a value, made in step " + std::to_string(step);
+        auto status = write_status::accepted;
+        auto answer = write_status::accepted;
+        switch (random() % 16) {
+            case 0:
+                answer = expected.put(key, value);
+                status = route(number, [&](auto const&... tag) { return map.put(key, value, tag...); });
+                break;
+            case 1: {
+                auto moved_key = key;
+                auto moved = value;
+                answer = expected.put(key, value);
+                status = route(number, [&](auto const&... tag) {
+                    return map.put(std::move(moved_key), std::move(moved), tag...);
+                });
+                break;
+            }
+            case 2:
+            case 3: {
+                auto const version = random() % 8;
+                answer = expected.put_newer(key, value, version);
+                status = route(number, [&](auto const&... tag) { return map.put_newer(key, value, version, tag...); });
+                break;
+            }
+            case 4: {
+                auto const drawn = tidefall::detail::next_version();
+                answer = expected.put_newer(key, value, drawn + 1);
+                status = route(number, [&](auto const&... tag) { return map.put_newer(key, value, tag...); });
+                break;
+            }
+            case 5:
+                answer = expected.update(key, "", "+");
+                status = route(number, [&](auto const&... tag) {
+                    return map.update(
+                        key, [](std::string& held) { held += '+'; }, tag...);
+                });
+                break;
+            case 6:
+                answer = expected.update(key, value, "-");
+                status = route(number, [&](auto const&... tag) {
+                    return map.update(
+                        key, value, [](std::string& held) { held += '-'; }, tag...);
+                });
+                break;
+            case 7:
+            case 8: {
+                auto const there = expected.erase(key);
+                CHECK(route(number, [&](auto const&... tag) { return map.erase(key, tag...); }) == there);
+                break;
+            }
+            case 9: {
+                std::vector<std::pair<K, std::string>> pairs;
+                for (auto count = random() % 30; count > 0; --count) {
+                    auto const group = tagged ? number / 3 * 3 : random() % keys;
+                    pairs.emplace_back(key_of<K>(group), value + std::to_string(count));
+                    expected.put(pairs.back().first, pairs.back().second);
+                }
+                auto const size = pairs.size();
+                CHECK(route(number, [&](auto const&... tag) {
+                          return random() % 2 == 0 ? map.put_all(pairs, tag...) : map.put_all(std::move(pairs), tag...);
+                      }) == size);
+                break;
+            }
+            case 10: {
+                std::vector<std::tuple<K, std::string, std::uint64_t>> triples;
+                std::size_t accepted = 0;
+                for (auto count = random() % 30; count > 0; --count) {
+                    auto const group = tagged ? number / 3 * 3 : random() % keys;
+                    triples.emplace_back(key_of<K>(group), value + std::to_string(count), random() % 8);
+                    auto const& [k, v, version] = triples.back();
+                    accepted += expected.put_newer(k, v, version) == write_status::accepted ? 1U : 0U;
+                }
+                CHECK(route(number, [&](auto const&... tag) {
+                          return random() % 2 == 0 ? map.put_all_newer(triples, tag...)
+                                                   : map.put_all_newer(std::move(triples), tag...);
+                      }) == accepted);
+                break;
+            }
+            case 11:
+                if (random() % 10 == 0) drain();
+                break;
+            default: {
+                auto const at = expected.entries.find(key);
+                auto const there = at != expected.entries.end();
+                auto const found = route(number, [&](auto const&... tag) { return map.get(key, tag...); });
+                CHECK(found == (there ? std::optional(at->second.value) : std::nullopt));
+                CHECK(route(number, [&](auto const&... tag) { return map.contains(key, tag...); }) == there);
+                CHECK(route(number, [&](auto const&... tag) { return map.get_or(key, "none", tag...); }) ==
+                      (there ? at->second.value : "none"));
+            }
+        }
+        CHECK(status == answer);
+        check_stats(map, expected);
+    }
+    drain();
+    check_stats(map, expected);
+    // The last drain is like any other.
+    expected.put(key_of<K>(1), "last");
+    CHECK(route(1, [&](auto const&... tag) { return map.put(key_of<K>(1), "last", tag...); }) ==
+          write_status::accepted);
+    delivered.clear();
+    fails = false;
+    CHECK(map.stop().processed == 1);
+    expected.drained(0);
+    check_stats(map, expected);
+    REQUIRE(delivered.size() == 1);
+    CHECK(delivered[0].value == "last");
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("hash map: any sequence of calls answers, delivers and counts as a model does", "", int,
+                   std::string) {
+    auto const seed = Catch::rngSeed();
+    bool const tagged = GENERATE(false, true);
+    run_model<TestType>(seed, 5, 1'500, 1, tagged, 10);
+    run_model<TestType>(seed + 1, 60, 1'500, 3, tagged, 7);
+    run_model<TestType>(seed + 2, 1'000'000, 1'500, 4, tagged, 512);
+    run_model<TestType>(seed + 3, 1'000, 1'500, 2, tagged, all_at_once);
+}
+
+TEST_CASE("hash map: two ticks of one key deliver it twice, each with what was written before the tick") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<std::string, int>> const seen;
+    hash_map<std::string, int> map(with(clock), seen);
+    for (int tick = 0; tick < 3; ++tick) {
+        for (int i = 0; i <= tick; ++i) map.update("sum", [](int& sum) { sum += 10; });
+        clock->advance(4s);
+        CHECK(map.get("sum") == 10 * (tick + 1));
+        clock->advance(1s);
+        CHECK(!map.get("sum"));
+    }
+    std::vector<int> values;
+    for (auto const& one : seen.values()) values.push_back(one.value);
+    CHECK(values == std::vector<int>{10, 20, 30});
+}
+
+TEST_CASE("hash map: braces make keys and values") {
+    auto const clock = tidefall::make_manual_runtime();
+    using pair = std::pair<int, int>;
+    struct pair_hash {
+        std::size_t operator()(pair const& of) const { return static_cast<std::size_t>(of.first * 31 + of.second); }
+    };
+    hash_map<pair, std::vector<int>, pair_hash> map(with(clock), [](std::span<entry<pair, std::vector<int>>>) {});
+    CHECK(map.put({1, 2}, {3, 4, 5}) == write_status::accepted);
+    CHECK(map.put_newer({1, 2}, {6}, 7) == write_status::accepted);
+    CHECK(map.get({1, 2}) == std::vector<int>{6});
+    CHECK(map.get_or({1, 3}, {1}) == std::vector<int>{1});
+    CHECK(map.contains({1, 2}));
+    CHECK(map.update({1, 2}, [](std::vector<int>& v) { v.push_back(8); }) == write_status::accepted);
+    CHECK(map.update({2, 2}, {1, 2}, [](std::vector<int>& v) { v.push_back(8); }) == write_status::accepted);
+    CHECK(map.get({2, 2}) == std::vector<int>{1, 2, 8});
+    CHECK(map.erase({1, 2}));
+}
+
+// ---- versions
+
+TEST_CASE("hash map: put_newer takes what is newer, and counts how often") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, std::string>> const seen;
+    hash_map<int, std::string> map(with(clock), seen);
+    CHECK(map.put_newer(1, "a", 5) == write_status::accepted);
+    CHECK(map.put_newer(1, "b", 5) == write_status::stale);
+    CHECK(map.put_newer(1, "c", 4) == write_status::stale);
+    CHECK(map.put_newer(1, "c", 0) == write_status::stale);
+    CHECK(map.get(1) == "a");
+    CHECK(map.put_newer(1, "d", 6) == write_status::accepted);
+    CHECK(map.put_newer(1, "e", std::numeric_limits<std::uint64_t>::max()) == write_status::accepted);
+    CHECK(map.put_newer(1, "f", std::numeric_limits<std::uint64_t>::max()) == write_status::stale);
+    CHECK(map.stats().refused == 4);
+    CHECK(map.stats().coalesced == 2);
+    map.flush();
+    REQUIRE(seen.values().size() == 1);
+    auto const one = seen.values()[0];
+    CHECK(one.value == "e");
+    CHECK(one.version == std::numeric_limits<std::uint64_t>::max());
+    CHECK(one.updates == 2);
+    // The next tick knows nothing of this one.
+    CHECK(map.put_newer(1, "g", 0) == write_status::accepted);
+    map.flush();
+    CHECK(seen.values()[1].version == 0);
+    CHECK(seen.values()[1].updates == 0);
+}
+
+TEST_CASE("hash map: put resets version and updates, update keeps both") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, int>> const seen;
+    hash_map<int, int> map(with(clock), seen);
+    map.put_newer(1, 10, 7);
+    map.put_newer(1, 11, 8);
+    map.update(1, [](int& v) { v += 100; });
+    map.update(1, 5, [](int& v) { v += 100; });
+    map.put_newer(2, 10, 7);
+    map.put_newer(2, 11, 8);
+    map.put(2, 12);
+    map.put_newer(3, 10, 7);
+    map.put_newer(3, 11, 8);
+    map.put(3, 12);
+    CHECK(map.put_newer(3, 13, 0) == write_status::stale);
+    CHECK(map.put_newer(3, 14, 1) == write_status::accepted);
+    map.update(4, [](int& v) { v += 1; });
+    map.update(5, 50, [](int& v) { v += 1; });
+    CHECK(map.put_newer(5, 0, 0) == write_status::stale);
+    map.flush();
+    std::map<int, entry<int, int>> all;
+    REQUIRE(by_key(all, seen.values()));
+    auto const is = [&](int key, int value, std::uint64_t version, std::uint64_t updates) {
+        auto const& one = all.at(key);
+        return one.value == value && one.version == version && one.updates == updates;
+    };
+    CHECK(is(1, 211, 8, 1));
+    CHECK(is(2, 12, 0, 0));
+    CHECK(is(3, 14, 1, 1));
+    CHECK(is(4, 1, 0, 0));
+    CHECK(is(5, 51, 0, 0));
+}
+
+TEST_CASE("hash map: automatic versions strictly increase, over keys and maps") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, int>> const seen;
+    recorder<entry<int, int, std::int64_t>> const signed_seen;
+    hash_map<int, int> map(with(clock), seen);
+    hash_map<int, int, std::hash<int>, std::equal_to<int>, std::int64_t> signed_map(with(clock), signed_seen);
+    std::uint64_t last = 0;
+    for (int i = 0; i < 50; ++i) {
+        CHECK(map.put_newer(i % 3, i) == write_status::accepted);
+        CHECK(map.put_newer(i % 3, i, partition_key{i % 3}) == write_status::accepted);
+        map.flush();
+        CHECK(signed_map.put_newer(1, i) == write_status::accepted);
+        signed_map.flush();
+        for (auto const& one : seen.batches().back()) {
+            CHECK(one.version > last);
+            last = one.version;
+        }
+        CHECK(signed_seen.values().back().version > static_cast<std::int64_t>(last));
+        last = static_cast<std::uint64_t>(signed_seen.values().back().version);
+    }
+}
+
+namespace {
+
+/// Ordered by `<` alone: first the great numbers, then the small ones.
+struct semantic_version {
+    int major = 0;
+    int minor = 0;
+    friend bool operator<(semantic_version const& a, semantic_version const& b) {
+        return std::tie(a.major, a.minor) < std::tie(b.major, b.minor);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("hash map: versions may be strings, negative numbers, or a type of the user's") {
+    auto const clock = tidefall::make_manual_runtime();
+    SECTION("strings") {
+        std::vector<std::string> versions;
+        hash_map<int, int, std::hash<int>, std::equal_to<int>, std::string> map(
+            with(clock), [&](std::span<entry<int, int, std::string>> batch) {
+                for (auto const& one : batch) versions.push_back(one.version);
+            });
+        CHECK(map.put_newer(1, 1, "2024-01-01 and more than fits in place") == write_status::accepted);
+        std::string newer = "2024-01-02 and more than fits in place";
+        CHECK(map.put_newer(1, 1, std::move(newer)) == write_status::accepted);
+        newer = "2024-01-01 and more than fits in place";
+        CHECK(map.put_newer(1, 1, std::move(newer)) == write_status::stale);
+        CHECK(newer == "2024-01-01 and more than fits in place");  // NOLINT(bugprone-use-after-move)
+        CHECK(map.put_newer(2, 1, "") == write_status::accepted);
+        CHECK(map.put_newer(2, 1, "") == write_status::stale);
+        CHECK(map.put(3, 1) == write_status::accepted);
+        map.flush();
+        std::sort(versions.begin(), versions.end());
+        CHECK(versions == std::vector<std::string>{"", "", "2024-01-02 and more than fits in place"});
+    }
+    SECTION("negative numbers") {
+        hash_map<int, int, std::hash<int>, std::equal_to<int>, int> map(with(clock),
+                                                                        [](std::span<entry<int, int, int>>) {});
+        CHECK(map.put_newer(1, 1, -5) == write_status::accepted);
+        CHECK(map.put_newer(1, 2, -6) == write_status::stale);
+        CHECK(map.put_newer(1, 3, -4) == write_status::accepted);
+        CHECK(map.put_newer(1, 4, 1) == write_status::accepted);
+        CHECK(map.get(1) == 4);
+    }
+    SECTION("a type of the user's") {
+        using map_type = hash_map<int, int, std::hash<int>, std::equal_to<int>, semantic_version>;
+        map_type map(with(clock), [](std::span<map_type::value_type>) {});
+        CHECK(map.put_newer(1, 1, semantic_version{1, 9}) == write_status::accepted);
+        CHECK(map.put_newer(1, 2, semantic_version{1, 10}) == write_status::accepted);
+        CHECK(map.put_newer(1, 3, {1, 10}) == write_status::stale);
+        CHECK(map.put_newer(1, 4, {2, 0}) == write_status::accepted);
+        CHECK(map.get(1) == 4);
+    }
+}
+
+// ---- table mode and batches
+
+TEST_CASE("hash map: table mode hands over one table of all stripes, to keep") {
+    auto const clock = tidefall::make_manual_runtime();
+    using table = tidefall::hash_map_table<std::string, std::unique_ptr<int>>;
+    std::vector<table> kept;
+    auto const count = GENERATE(1, 31, 500, 5'000);
+    {
+        hash_map<std::string, std::unique_ptr<int>> map(with(clock, 2, 7),
+                                                        [&](table drained) { kept.push_back(std::move(drained)); });
+        for (int i = 0; i < count; ++i) {
+            map.put("a key of some length " + std::to_string(i), std::make_unique<int>(i));
+        }
+        map.flush();
+        CHECK(map.stats().processed == static_cast<std::uint64_t>(count));
+        CHECK(kept.size() <= 2);
+        map.put("later", std::make_unique<int>(-1));
+    }
+    std::size_t total = 0;
+    std::set<int> seen;
+    for (auto& one : kept) {
+        total += one.size();
+        CHECK(!one.empty());
+        for (auto const& each : std::as_const(one)) {
+            seen.insert(*each.value);
+            CHECK(one.find(each.key)->value == each.value);
+            CHECK(std::as_const(one).find(each.key)->key == each.key);
+        }
+        for (auto& each : one) each.updates = 7;
+        CHECK(std::all_of(one.begin(), one.end(), [](auto const& each) { return each.updates == 7; }));
+        CHECK(std::distance(one.begin(), one.end()) == static_cast<std::ptrdiff_t>(one.size()));
+        CHECK(one.find("not there") == one.end());
+        CHECK(std::as_const(one).find("not there") == std::as_const(one).end());
+        table const moved(std::move(one));
+        CHECK(moved.begin() != moved.end());
+    }
+    CHECK(total == static_cast<std::size_t>(count) + 1);
+    CHECK(seen.size() == static_cast<std::size_t>(count) + 1);
+    CHECK(*seen.rbegin() == count - 1);
+}
+
+TEST_CASE("hash map: a processor in table mode that throws loses its table, and the next one comes") {
+    auto const clock = tidefall::make_manual_runtime();
+    int calls = 0;
+    hash_map<int, std::string> map(with(clock), [&](tidefall::hash_map_table<int, std::string> const& table) {
+        if (++calls == 1) throw std::runtime_error("no");
+        CHECK(table.size() == 100);
+    });
+    for (int tick = 0; tick < 2; ++tick) {
+        for (int i = 0; i < 100; ++i) map.put(i, "value");
+        map.flush();
+    }
+    CHECK(map.stats().failed == 100);
+    CHECK(map.stats().processed == 100);
+}
+
+TEST_CASE("hash map: batches are gathered over stripes, each full but the last") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const batch = GENERATE(std::size_t{1}, 7, 512, all_at_once);
+    auto const count = GENERATE(1, 6, 7, 8, 513, 1'024, 3'000);
+    recorder<entry<int, int>> const small;
+    recorder<entry<std::string, std::string>> const large;
+    hash_map<int, int> ints(with(clock, 1, batch), small);
+    hash_map<std::string, std::string> strings(with(clock, 1, batch), large);
+    for (int i = 0; i < count; ++i) {
+        ints.put(i, i);
+        strings.put(std::to_string(i), std::string(40, 'x'));
+    }
+    clock->advance(5s);
+    auto const n = static_cast<std::size_t>(count);
+    std::vector<std::size_t> expected(n / batch, batch);
+    if (n % batch != 0) expected.push_back(n % batch);
+    CHECK(small.sizes() == expected);
+    CHECK(large.sizes() == expected);
+    std::set<int> keys;
+    for (auto const& one : small.values()) keys.insert(one.key);
+    CHECK(keys.size() == n);
+    CHECK(*keys.begin() == 0);
+    CHECK(*keys.rbegin() == count - 1);
+}
+
+TEST_CASE("hash map: a threshold counts the entries of all stripes, less those that were erased") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, int>> const seen;
+    hash_map<int, int> map({.partitions = 1, .processing_batch_size = 1'000, .drain_threshold = 100, .runtime = clock},
+                           seen);
+    for (int i = 0; i < 99; ++i) map.put(i, i);
+    for (int i = 0; i < 99; ++i) map.put(i, i);
+    clock->advance(0s);
+    CHECK(map.size() == 99);
+    for (int i = 0; i < 50; ++i) map.erase(i);
+    for (int i = 1'000; i < 1'050; ++i) map.put(i, i);
+    clock->advance(0s);
+    CHECK(map.size() == 99);
+    map.update(2'000, [](int&) {});
+    clock->advance(0s);
+    CHECK(map.size() == 0);
+    CHECK(seen.sizes() == std::vector<std::size_t>{100});
+}
+
+// ---- bulk writes
+
+namespace {
+
+struct named_pair {
+    int value;
+    std::string key;
+};
+struct named_triple {
+    std::uint64_t version;
+    std::string key;
+    int value;
+};
+struct first_second {
+    std::string a;
+    int b;
+};
+struct three_members {
+    std::string a;
+    int b;
+    unsigned c;
+};
+
+std::map<std::string, int> delivered_by(recorder<entry<std::string, int>> const& seen) {
+    std::map<std::string, int> all;
+    for (auto const& one : seen.values()) all.emplace(one.key, one.value);
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("hash map: put_all takes maps, pairs, tuples and structs") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<std::string, int>> const seen;
+    hash_map<std::string, int> map(with(clock), seen);
+    std::map<std::string, int> const expected{{"one", 1}, {"two", 2}};
+    SECTION("a map") {
+        CHECK(map.put_all(expected) == 2);
+    }
+    SECTION("an rvalue map") {
+        CHECK(map.put_all(std::map(expected)) == 2);
+    }
+    SECTION("an unordered map") {
+        CHECK(map.put_all(std::unordered_map<std::string, int>{{"one", 1}, {"two", 2}}) == 2);
+    }
+    SECTION("pairs of what converts") {
+        CHECK(map.put_all(std::vector<std::pair<char const*, short>>{{"one", short{1}}, {"two", short{2}}}) == 2);
+    }
+    SECTION("tuples") {
+        CHECK(map.put_all(std::vector<std::tuple<std::string, int>>{{"one", 1}, {"two", 2}}) == 2);
+    }
+    SECTION("structs with key and value, in any order") {
+        std::vector<named_pair> const pairs{{1, "one"}, {2, "two"}};
+        CHECK(map.put_all(pairs) == 2);
+    }
+    SECTION("structs of two members") {
+        std::vector<first_second> pairs{{"one", 1}, {"two", 2}};
+        CHECK(map.put_all(pairs) == 2);
+        CHECK(pairs[0].a == "one");
+    }
+    SECTION("entries") {
+        std::vector<entry<std::string, int>> const entries{{.key = "one", .value = 1, .version = 7, .updates = 3},
+                                                           {.key = "two", .value = 2, .version = 7, .updates = 3}};
+        CHECK(map.put_all(entries) == 2);
+    }
+    SECTION("an array") {
+        std::pair<std::string, int> const pairs[]{{"one", 1}, {"two", 2}};
+        CHECK(map.put_all(pairs) == 2);
+    }
+    SECTION("tuples of references") {
+        std::string const one = "one";
+        std::string two = "two";
+        std::vector<std::tuple<std::string const&, int>> const a{{one, 1}};
+        std::vector<std::tuple<std::string&, int>> b{{two, 2}};
+        CHECK(map.put_all(a) == 1);
+        CHECK(map.put_all(std::move(b)) == 1);
+        CHECK(two == "two");
+    }
+    SECTION("the last of equal keys wins") {
+        CHECK(map.put_all(std::vector<std::pair<std::string, int>>{{"one", 7}, {"two", 2}, {"one", 1}}) == 3);
+        CHECK(map.stats().coalesced == 1);
+    }
+    CHECK(map.put_all(std::vector<std::pair<std::string, int>>()) == 0);
+    map.flush();
+    CHECK(delivered_by(seen) == expected);
+    for (auto const& one : seen.values()) CHECK(one.version == 0);
+}
+
+TEST_CASE("hash map: put_all_newer takes tuples, structs by name, entries, and structs of three members") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<std::string, int>> const seen;
+    hash_map<std::string, int> map(with(clock), seen);
+    map.put_newer("stale", 0, 100);
+    SECTION("tuples") {
+        std::vector<std::tuple<std::string, int, int>> const triples{{"stale", 9, 4}, {"one", 1, 4}, {"two", 2, 4}};
+        CHECK(map.put_all_newer(triples) == 2);
+    }
+    SECTION("structs with key, value and version") {
+        CHECK(map.put_all_newer(std::vector<named_triple>{{4, "one", 1}, {4, "stale", 9}, {4, "two", 2}}) == 2);
+    }
+    SECTION("entries") {
+        std::vector<entry<std::string, int>> const entries{{.key = "one", .value = 1, .version = 4, .updates = 9},
+                                                           {.key = "two", .value = 2, .version = 4, .updates = 9},
+                                                           {.key = "stale", .value = 9, .version = 4, .updates = 9}};
+        CHECK(map.put_all_newer(entries) == 2);
+        CHECK(entries[0].key == "one");
+    }
+    SECTION("structs of three members") {
+        std::vector<three_members> triples{{"one", 1, 4}, {"two", 2, 4}, {"stale", 9, 4}};
+        CHECK(map.put_all_newer(triples) == 2);
+        CHECK(triples[0].a == "one");
+        CHECK(map.put_all_newer(std::move(triples)) == 0);
+        CHECK(triples[0].a == "one");  // NOLINT(bugprone-use-after-move): stale is untouched
+        CHECK(map.stats().refused == 4);
+    }
+    CHECK(map.stats().refused >= 1);
+    CHECK(map.stats().coalesced == 0);
+    map.flush();
+    CHECK(delivered_by(seen) == std::map<std::string, int>{{"one", 1}, {"two", 2}, {"stale", 0}});
+    for (auto const& one : seen.values()) {
+        CHECK(one.version == (one.key == "stale" ? 100U : 4U));
+        CHECK(one.updates == 0);
+    }
+}
+
+TEST_CASE("hash map: a bulk write copies from lvalues and views, and moves from containers of its own") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<char const*> keys;
+    std::vector<char const*> values;
+    hash_map<std::string, std::string> map(with(clock), [&](std::span<entry<std::string, std::string>> batch) {
+        for (auto const& one : batch) {
+            keys.push_back(one.key.data());
+            values.push_back(one.value.data());
+        }
+    });
+    std::vector<std::pair<std::string, std::string>> source{{std::string(50, 'k'), std::string(50, 'v')}};
+    auto const before = source;
+    map.put_all(source);
+    map.put_all(std::as_const(source));
+    map.put_all(std::span(source));
+    CHECK(source == before);
+    map.erase(source[0].first);
+    char const* const key = source[0].first.data();
+    char const* const value = source[0].second.data();
+    SECTION("pairs") {
+        map.put_all(std::move(source));
+    }
+    SECTION("versions too") {
+        std::vector<std::tuple<std::string, std::string, int>> triples;
+        triples.emplace_back(std::move(source[0].first), std::move(source[0].second), 1);
+        map.put_all_newer(triples);
+        CHECK(std::get<0>(triples[0]) == before[0].first);
+        map.erase(before[0].first);
+        map.put_all_newer(std::move(triples));
+    }
+    SECTION("from a map the values, since its keys are constant") {
+        std::map<std::string, std::string> pairs;
+        pairs.emplace(std::move(source[0].first), std::move(source[0].second));
+        map.put_all(std::move(pairs));
+        map.flush();
+        REQUIRE(values.size() == 1);
+        CHECK(values[0] == value);
+        return;
+    }
+    map.flush();
+    REQUIRE(keys.size() == 1);
+    CHECK(keys[0] == key);
+    CHECK(values[0] == value);
+}
+
+TEST_CASE("hash map: move-only values go in from a container that is given away") {
+    auto const clock = tidefall::make_manual_runtime();
+    int sum = 0;
+    hash_map<int, std::unique_ptr<int>> map(with(clock), [&](std::span<entry<int, std::unique_ptr<int>>> batch) {
+        for (auto const& one : batch) sum += *one.value;
+    });
+    std::vector<std::pair<int, std::unique_ptr<int>>> pairs;
+    std::unordered_map<int, std::unique_ptr<int>> unordered;
+    std::deque<std::tuple<int, std::unique_ptr<int>, int>> triples;
+    for (int i = 1; i <= 10; ++i) {
+        pairs.emplace_back(i, std::make_unique<int>(i));
+        unordered.emplace(10 + i, std::make_unique<int>(i));
+        triples.emplace_back(20 + i, std::make_unique<int>(i), 1);
+    }
+    CHECK(map.put_all(std::move(pairs)) == 10);
+    CHECK(map.put_all(std::move(unordered)) == 10);
+    CHECK(map.put_all_newer(std::move(triples)) == 10);
+    map.flush();
+    CHECK(sum == 165);
+}
+
+TEST_CASE("hash map: partition_by takes a function of the pair or of the key, or a member") {
+    auto const clock = tidefall::make_manual_runtime();
+    hash_map<std::string, int> map(with(clock, 16), [](std::span<entry<std::string, int>>) {});
+    std::vector<named_triple> items;
+    for (int i = 0; i < 50; ++i) items.push_back({1, std::to_string(i), i % 4});
+    auto const by_value = [](named_triple const& one) { return one.value; };
+    auto const by_key = [](std::string const& key) { return key.size(); };
+    auto const by_text = [](std::string const& key) { return std::string(40, key[0]); };
+    SECTION("the pair") {
+        CHECK(map.put_all(items, partition_by{by_value}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{one.value}));
+    }
+    SECTION("the pair, with versions") {
+        CHECK(map.put_all_newer(items, partition_by{by_value}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{one.value}));
+    }
+    SECTION("a member") {
+        CHECK(map.put_all_newer(std::vector(items), partition_by{&named_triple::value}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{one.value}));
+    }
+    SECTION("the key") {
+        CHECK(map.put_all(std::vector(items), partition_by{by_key}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{one.key.size()}));
+    }
+    SECTION("the key, by something large that is not kept") {
+        CHECK(map.put_all_newer(std::vector(items), partition_by{by_text}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{std::string(40, one.key[0])}));
+    }
+    SECTION("one place for all") {
+        CHECK(map.put_all(items, partition_key{"place"}) == 50);
+        for (auto const& one : items) CHECK(map.contains(one.key, partition_key{"place"}));
+    }
+    CHECK(map.size() == 50);
+}
+
+namespace {
+
+/// Pairs of which reading the n-th stops the map.
+template <typename Map>
+struct stopping_range {
+    Map& map;
+    std::vector<std::pair<std::string, std::string>>& pairs;
+    std::size_t stops_at;
+
+    struct iterator {
+        using value_type = std::pair<std::string, std::string>;
+        using difference_type = std::ptrdiff_t;
+        stopping_range const* of = nullptr;
+        std::size_t index = 0;
+        value_type& operator*() const {
+            if (index == of->stops_at) of->map.stop();
+            return of->pairs[index];
+        }
+        iterator& operator++() {
+            ++index;
+            return *this;
+        }
+        void operator++(int) { ++index; }
+        friend bool operator==(iterator const& a, iterator const& b) { return a.index == b.index; }
+    };
+    iterator begin() const { return {this, 0}; }
+    iterator end() const { return {this, pairs.size()}; }
+};
+
+}  // namespace
+
+TEST_CASE("hash map: a bulk write ends at the first that is answered stopped, and leaves the rest untouched") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<std::string, std::string>> const seen;
+    using map_type = hash_map<std::string, std::string>;
+    map_type map(with(clock), seen);
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (int i = 0; i < 10; ++i) pairs.emplace_back(std::string(50, 'k') + std::to_string(i), std::string(50, 'v'));
+    auto const before = pairs;
+    // A type of the user's that owns what it refers to, so that its items are moved from.
+    CHECK(map.put_all(stopping_range<map_type>{map, pairs, 4}) == 4);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(pairs[i].second.empty());
+    for (std::size_t i = 4; i < 10; ++i) CHECK(pairs[i] == before[i]);
+    CHECK(seen.values().size() == 4);
+    CHECK(map.stats().refused == 1);
+    CHECK(map.stats().accepted == 4);
+    CHECK(map.put_all(std::vector(before)) == 0);
+    auto copy = before;
+    CHECK(map.put_all(std::move(copy)) == 0);
+    CHECK(copy == before);  // NOLINT(bugprone-use-after-move)
+    CHECK(map.stats().refused == 3);
+}
+
+// ---- arguments
+
+TEST_CASE("hash map: on stale and stopped an rvalue key, value and version are untouched") {
+    auto const clock = tidefall::make_manual_runtime();
+    using map_type =
+        hash_map<std::string, std::string, std::hash<std::string>, std::equal_to<std::string>, std::string>;
+    map_type map(with(clock), [](std::span<map_type::value_type>) {});
+    std::string const long_key(50, 'k');
+    std::string const long_value(50, 'v');
+    std::string const long_version(50, '5');
+    map.put_newer(long_key, "first", std::string(50, '6'));
+    auto key = long_key;
+    auto value = long_value;
+    auto version = long_version;
+    auto const untouched = [&] { return key == long_key && value == long_value && version == long_version; };
+    CHECK(map.put_newer(std::move(key), std::move(value), std::move(version)) == write_status::stale);
+    CHECK(untouched());
+    map.stop();
+    CHECK(map.put_newer(std::move(key), std::move(value), std::move(version)) == write_status::stopped);
+    CHECK(untouched());
+    CHECK(map.put(std::move(key), std::move(value)) == write_status::stopped);
+    CHECK(untouched());
+    CHECK(map.update(std::move(key), std::move(value), [](std::string&) {}) == write_status::stopped);
+    CHECK(untouched());
+    CHECK(map.update(std::move(key), [](std::string&) {}) == write_status::stopped);
+    CHECK(untouched());
+    CHECK(map.stats().refused == 5);
+}
+
+TEST_CASE("hash map: a key that is there already keeps its own, and the given one is not moved from") {
+    auto const clock = tidefall::make_manual_runtime();
+    char const* held = nullptr;
+    hash_map<std::string, std::string> map(
+        with(clock), [&](std::span<entry<std::string, std::string>> batch) { held = batch[0].key.data(); });
+    std::string first(50, 'k');
+    char const* const storage = first.data();
+    map.put(std::move(first), "v");
+    std::string key(50, 'k');
+    CHECK(map.put(std::move(key), "w") == write_status::accepted);
+    CHECK(key.size() == 50);
+    CHECK(map.put_newer(std::move(key), "x", 1) == write_status::accepted);
+    CHECK(key.size() == 50);
+    std::string start = "a first value that is not taken, and not moved from either";
+    CHECK(map.update(std::move(key), std::move(start), [](std::string&) {}) == write_status::accepted);
+    CHECK(key.size() == 50);
+    CHECK(start.size() == 58);
+    map.flush();
+    CHECK(held == storage);
+    CHECK(map.put(std::move(key), "new") == write_status::accepted);
+    CHECK(key.empty());
+}
+
+TEST_CASE("hash map: a value is moved once into its place, and no lvalue is changed") {
+    struct counted {
+        counted() = default;
+        counted(counted const& other) : copies(other.copies + 1), moves(other.moves) {}
+        counted(counted&& other) noexcept : copies(other.copies), moves(other.moves + 1) {}
+        int copies = 0;
+        int moves = 0;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    hash_map<int, counted> map(with(clock), [](std::span<entry<int, counted>>) {});
+    counted const constant;
+    counted variable;
+    auto const cost = [&](int copies, int moves) {
+        auto const held = map.get(1);
+        return held->copies == copies + 1 && held->moves == moves;
+    };
+    for (int round = 0; round < 2; ++round) {
+        map.put(1, counted());
+        CHECK(cost(0, 1));
+        map.put(1, std::move(variable));
+        CHECK(cost(0, 1));
+        map.put(1, variable);
+        CHECK(cost(1, 1));
+        map.put(1, constant);
+        CHECK(cost(1, 1));
+        map.put_newer(1, constant);
+        CHECK(cost(1, 1));
+        map.put_newer(1, counted());
+        CHECK(cost(0, 1));
+        if (round == 0) map.erase(1);
+    }
+    map.erase(1);
+    map.update(1, counted(), [](counted&) {});
+    CHECK(cost(0, 1));
+}
+
+// ---- what runs under a lock
+
+namespace {
+
+/// Calls `then` where it is set.
+struct caller {
+    static inline std::function<void()> then;
+    static inline int calls = 0;
+    static void call() {
+        if (!then) return;
+        // Once: what it calls may come here again.
+        auto const once = std::exchange(then, nullptr);
+        ++calls;
+        once();
+        then = once;
+    }
+};
+
+struct calling_key {
+    calling_key(int n) : number(n) { caller::call(); }  // NOLINT(google-explicit-constructor)
+    int number;
+    friend bool operator==(calling_key const&, calling_key const&) = default;
+};
+struct calling_hash {
+    std::size_t operator()(calling_key const& of) const {
+        caller::call();
+        return static_cast<std::size_t>(of.number);
+    }
+};
+
+struct calling_value {
+    explicit calling_value(int n) : number(n), owner(true) {}
+    calling_value(calling_value&& other) noexcept : number(other.number), owner(std::exchange(other.owner, false)) {}
+    calling_value& operator=(calling_value const&) = delete;
+    ~calling_value() {
+        if (owner) caller::call();
+    }
+    int number;
+    bool owner;
+};
+struct calling_version {
+    calling_version() = default;
+    calling_version(int n) : number(n), owner(true) {}  // NOLINT(google-explicit-constructor)
+    calling_version(calling_version&& other) noexcept
+        : number(other.number), owner(std::exchange(other.owner, false)) {}
+    calling_version& operator=(calling_version const&) = delete;
+    ~calling_version() {
+        if (owner) caller::call();
+    }
+    friend bool operator<(calling_version const& a, calling_version const& b) { return a.number < b.number; }
+    int number = 0;
+    bool owner = false;
+};
+
+}  // namespace
+
+TEST_CASE("hash map: hashes, conversions and destructors of what was displaced run without a lock") {
+    auto const clock = tidefall::make_manual_runtime();
+    using map_type = hash_map<calling_key, calling_value, calling_hash, std::equal_to<calling_key>, calling_version>;
+    {
+        map_type map(with(clock), [](std::span<map_type::value_type>) {});
+        // One stripe has all keys, so that a lock that is held would be met.
+        partition_key const place{1};
+        auto const check = [&](char const* what, auto&& call) {
+            INFO(what);
+            caller::calls = 0;
+            caller::then = [&] {
+                static_cast<void>(map.size());
+                static_cast<void>(map.stats());
+                map.put(77, calling_value(1), place);
+                static_cast<void>(map.contains(78, place));
+            };
+            call();
+            caller::then = nullptr;
+            return caller::calls;
+        };
+        CHECK(check("put of a new key", [&] { map.put(1, calling_value(1), place); }) >= 2);
+        CHECK(check("put over one", [&] { map.put(1, calling_value(2), place); }) >= 3);
+        CHECK(check("put_newer over one", [&] { map.put_newer(1, calling_value(2), 5, place); }) >= 3);
+        CHECK(check("put over a version", [&] { map.put(1, calling_value(2), place); }) >= 4);
+        CHECK(check("put_newer", [&] { map.put_newer(1, calling_value(2), 5, place); }) >= 3);
+        CHECK(check("put_newer over a version", [&] { map.put_newer(1, calling_value(2), 6, place); }) >= 4);
+        CHECK(check("stale", [&] { map.put_newer(1, calling_value(2), 5, place); }) >= 4);
+        CHECK(check("contains", [&] { map.contains(1, place); }) >= 2);
+        CHECK(check("update", [&] {
+                  map.update(
+                      1, calling_value(3), [](calling_value&) {}, place);
+              }) >= 2);
+        CHECK(check("erase", [&] { CHECK(map.erase(1, place)); }) >= 4);
+        CHECK(check("erase nothing", [&] { CHECK(!map.erase(1, place)); }) >= 2);
+        CHECK(check("bulk", [&] {
+                  std::vector<std::pair<int, calling_value>> pairs;
+                  pairs.emplace_back(1, calling_value(1));
+                  pairs.emplace_back(1, calling_value(1));
+                  map.put_all(std::move(pairs), place);
+              }) >= 5);
+        CHECK(check("drain", [&] { map.flush(); }) >= 2);
+        CHECK(map.size() == 1);  // what the destructors of drained entries put
+    }
+    caller::then = nullptr;
+}
+
+TEST_CASE("hash map: a processor may write to its own map, and what it writes comes with the next tick") {
+    auto const clock = tidefall::make_manual_runtime();
+    hash_map<int, int>* self = nullptr;
+    int calls = 0;
+    hash_map<int, int> map(with(clock), [&](std::span<entry<int, int>> batch) {
+        ++calls;
+        CHECK(batch.size() == 1);
+        CHECK(!self->contains(batch[0].key));
+        CHECK(self->put(batch[0].key, batch[0].value + 1) == write_status::accepted);
+        CHECK(self->get(batch[0].key) == batch[0].value + 1);
+        if (batch[0].value == 3) CHECK(self->erase(batch[0].key));
+    });
+    self = &map;
+    map.put(1, 1);
+    for (int tick = 0; tick < 5; ++tick) clock->advance(5s);
+    CHECK(calls == 3);
+    CHECK(map.stats().erased == 1);
+}
+
+// ---- after stop
+
+TEST_CASE("hash map: after stop nothing is found and nothing is taken") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, std::string>> const seen;
+    hash_map<int, std::string> map(with(clock, 2), seen);
+    for (int i = 0; i < 100; ++i) map.put(i, "value");
+    CHECK(map.erase(5));
+    auto const report = map.stop();
+    CHECK(report.processed == 99);
+    CHECK(report.complete);
+    CHECK(seen.values().size() == 99);
+    CHECK(!map.get(1));
+    CHECK(map.get_or(1, "none") == "none");
+    CHECK(!map.contains(1));
+    CHECK(!map.erase(1));
+    CHECK(map.size() == 0);
+    CHECK(map.put(1, "x") == write_status::stopped);
+    CHECK(map.put_newer(1, "x") == write_status::stopped);
+    CHECK(map.put_newer(1, "x", 1) == write_status::stopped);
+    bool ran = false;
+    CHECK(map.update(1, [&](std::string&) { ran = true; }) == write_status::stopped);
+    CHECK(!ran);
+    CHECK(map.put_all(std::vector<std::pair<int, std::string>>{{1, "x"}, {2, "y"}}) == 0);
+    auto const stats = map.stats();
+    CHECK(stats.accepted == 100);
+    CHECK(stats.erased == 1);
+    CHECK(stats.refused == 5);
+    CHECK(stats.pending == 0);
+}
+
+TEST_CASE("hash map: a stop at once drops the entries that wait, and hands each back once") {
+    auto const clock = tidefall::make_manual_runtime();
+    returns<entry<int, std::string>> const returned;
+    int calls = 0;
+    hash_map<int, std::string> map(
+        with(clock, 2), [&](std::span<entry<int, std::string>>) { ++calls; }, returned);
+    for (int i = 0; i < 100; ++i) map.put(i, std::string(40, 'v'));
+    for (int i = 0; i < 100; ++i) map.put(i, std::string(40, 'w'));
+    auto const report = map.stop(0s);
+    CHECK(report.dropped == 100);
+    CHECK(!report.complete);
+    CHECK(calls == 0);
+    std::set<int> keys;
+    for (auto const& one : returned.values()) {
+        keys.insert(one.key);
+        CHECK(one.value == std::string(40, 'w'));
+    }
+    CHECK(keys.size() == 100);
+    CHECK(returned.values().size() == 100);
+    auto const stats = map.stats();
+    CHECK(stats.accepted == stats.dropped + stats.coalesced);
+}
+
+TEST_CASE("hash map: a partition whose entries were all erased makes no tick, and its next write does") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, int>> const seen;
+    hash_map<int, int> map(with(clock), seen);
+    for (int i = 0; i < 50; ++i) map.put(i, i);
+    for (int i = 0; i < 50; ++i) CHECK(map.erase(i));
+    clock->advance(5s);
+    CHECK(map.stats().ticks == 0);
+    CHECK(seen.batches().empty());
+    map.put(1, 1);
+    clock->advance(5s);
+    CHECK(map.stats().ticks == 1);
+    CHECK(seen.values().size() == 1);
+}
