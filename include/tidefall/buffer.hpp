@@ -326,18 +326,32 @@ private:
         std::size_t count;
     };
 
+    /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
     template <typename F, typename ChangesOnly>
-    write_result write_some(route to, std::size_t most, F& f, ChangesOnly& changes_only) {
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_result
+    write_some(route to, std::size_t most, F& f, ChangesOnly& changes_only) {
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
         std::size_t const before = stripe.table.size();
+        std::size_t count = most;
         if (before >= stripe.admits_below) [[unlikely]] {
-            return {write_at_limit(to, f, changes_only), 1};
+            count = 1;
+            auto one = [&](Table& table) { return f(table, 1); };
+            for (blocked_write blocked; !stripe.admits() && !would_only_change(stripe, changes_only);) {
+                auto const next = at_limit(to, blocked);
+                if (next == overflow_step::refuse_full) return {write_status::full, 0};
+                if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
+                if (next == overflow_step::drop_oldest) return {insert_and_drop(to, one), 1};
+            }
+        } else {
+            count = std::min(most, stripe.admits_below - before);
         }
-        auto const count = std::min(most, stripe.admits_below - before);
         return {insert(to, [&](Table& table) { return f(table, count); }), count};
     }
 
@@ -371,41 +385,45 @@ private:
         return status;
     }
 
-    /// A write of one value to a stripe that was closed or may have no room. Its lock is held; releases it.
-    template <typename F, typename ChangesOnly>
+    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, drop_oldest };
+
+    /// Of a write that waits for room.
+    struct blocked_write {
+        std::optional<detail::time_point> since;
+        bool in_time = true;
+    };
+
+    /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
+    /// releases it, looking again comes after a wait.
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
-    write_status
-    write_at_limit(route to, F& f, ChangesOnly& changes_only) {
+    overflow_step
+    at_limit(route to, blocked_write& write) noexcept {
         auto& stripe = stripes_[to.stripe];
-        auto const refuse = [&](write_status status) {
+        auto const refuse = [&](overflow_step how) {
             ++stripe.refused;
             stripe.lock.unlock();
-            return status;
+            return how;
         };
-        auto one = [&](Table& table) { return f(table, 1); };
-        std::optional<detail::time_point> since;
-        for (bool waits = true;;) {
-            if (stripe.closed) return refuse(write_status::stopped);
-            if (stripe.has_room() || would_only_change(stripe, changes_only)) return insert(to, one);
-            if (overflow_ == overflow_policy::drop_oldest) {
-                if (detail::inside_drop::of(core_.get())) return refuse(write_status::full);
-                return insert_and_drop(to, one);
-            }
-            if (overflow_ == overflow_policy::reject || !waits || detail::inside_callback::any()) {
-                return refuse(write_status::full);
-            }
-            stripe.lock.unlock();
-            if (!since) since = core_->schedule->now();
-            waits = partition_of(to).wait_for_room(*since);
-            stripe.lock.lock();
+        if (stripe.closed) return refuse(overflow_step::refuse_stopped);
+        if (overflow_ == overflow_policy::drop_oldest && !detail::inside_drop::of(core_.get())) {
+            return overflow_step::drop_oldest;
         }
+        if (overflow_ != overflow_policy::block || !write.in_time || detail::inside_callback::any()) {
+            return refuse(overflow_step::refuse_full);
+        }
+        stripe.lock.unlock();
+        if (!write.since) write.since = core_->schedule->now();
+        write.in_time = partition_of(to).wait_for_room(*write.since);
+        stripe.lock.lock();
+        return overflow_step::look_again;
     }
 
     /// The stripe's lock is held; what `changes_only` throws releases it.
     template <typename ChangesOnly>
     bool would_only_change(detail::stripe<Table>& stripe, ChangesOnly& changes_only) const {
+        if (stripe.closed) return false;
         try {
             return locked(changes_only, std::as_const(stripe.table));
         } catch (...) {
@@ -414,24 +432,19 @@ private:
         }
     }
 
-    /// A write to a full stripe whose oldest value makes room, and goes to `undelivered` on this thread.
+    /// A write to a full stripe whose oldest value makes room, and goes to `undelivered` on this thread. The stripe's
+    /// lock is held; releases it.
     template <typename F>
-    write_status insert_and_drop(route to, F& f) {
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_status
+    insert_and_drop(route to, F& f) {
         if constexpr (detail::has_oldest<Table>) {
-            auto& stripe = stripes_[to.stripe];
             std::optional<value_type> oldest;
             auto const status = insert(to, [&](Table& table) {
                 auto const result = f(table);
-                if (result != write_status::accepted) return result;
-                try {
-                    oldest.emplace(std::move(table.front()));
-                } catch (...) {
-                    table.pop_back();
-                    throw;
-                }
-                table.pop_front();
-                ++stripe.dropped;
-                --stripe.coalesced;  // the size is what it was, but nothing coalesced
+                if (result == write_status::accepted) take_oldest(stripes_[to.stripe], oldest);
                 return result;
             });
             if (oldest) {
@@ -442,6 +455,19 @@ private:
         } else {
             return insert(to, f);  // the constructor does not let it come here
         }
+    }
+
+    /// After an insert; what the move throws takes that back. The lock is held.
+    static void take_oldest(detail::stripe<Table>& from, std::optional<value_type>& out) {
+        try {
+            out.emplace(std::move(from.table.front()));
+        } catch (...) {
+            from.table.pop_back();
+            throw;
+        }
+        from.table.pop_front();
+        ++from.dropped;
+        --from.coalesced;  // the size is what it was, but nothing coalesced
     }
 
     tidefall::partition<Table>& partition_of(route to) const noexcept {

@@ -166,7 +166,7 @@ TEST_CASE("memory: an entry of 8 and 8 bytes takes under 60 just before its tabl
     std::int64_t at_its_fullest = 0;
     for (std::uint64_t key = 0; key < 1'000'000; ++key) {
         tidefall::hash_map_table<std::uint64_t, std::uint64_t>::displaced none;
-        table.put(tidefall::detail::mixed_hash(key), key, std::uint64_t{1}, none);
+        table.put(tidefall::detail::mixed_hash(key), key, std::uint64_t{1}, std::uint64_t{}, none);
         auto const now = allocated().live_bytes - before;
         if (now != bytes && key > 100) {
             at_its_fullest = bytes / static_cast<std::int64_t>(key);

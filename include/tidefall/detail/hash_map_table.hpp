@@ -11,20 +11,28 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
 namespace tidefall::inline v0 {
 
-/// What a hash map holds for a key and hands to the processor. Where `K` or `V` has no default constructor, do not ask
-/// whether the entry has one, which `std::optional<entry>` does: clang++ 14 takes the question for an error.
+/// What a hash map holds for a key and hands to the processor.
 template <typename K, typename V, typename Version = std::uint64_t>
 struct entry {
     K key{};
     V value{};
     Version version{};          ///< that of the last `put_newer`; `Version{}` after `put`
     std::uint64_t updates = 0;  ///< how often `put_newer` replaced the value, since the key came or the last `put`
+};
+
+/// The same for what has no default constructor: then the entry has none either.
+template <typename K, typename V, typename Version>
+    requires(!std::is_default_constructible_v<K> || !std::is_default_constructible_v<V>)
+struct entry<K, V, Version> {
+    K key;
+    V value;
+    Version version{};
+    std::uint64_t updates = 0;
 };
 
 namespace detail {
@@ -155,7 +163,7 @@ public:
         detail::displaced<V> value;
         detail::displaced<Version> version;
     };
-    using removed = std::optional<std::tuple<K, V, Version>>;
+    using removed = std::optional<value_type>;
 
     /// Stores `value` under the key with the version `none`, over whatever was there.
     template <typename Key>
@@ -202,7 +210,7 @@ public:
                     try {
                         change(made.value);
                     } catch (...) {
-                        move_to(refused, std::move(made));
+                        refused.emplace(std::move(made));
                         throw;
                     }
                 });
@@ -212,7 +220,7 @@ public:
 
     template <typename Q>
     void erase(std::uint64_t hash, Q const& key, removed& out) {
-        if (auto const at = place_of(hash, key); at.exists()) move_to(out, entries_.erase(at));
+        if (auto const at = place_of(hash, key); at.exists()) out.emplace(entries_.erase(at));
     }
 
     // What the engine asks of a table; see the concept `table`.
@@ -228,10 +236,6 @@ private:
     static auto find_by(Self& self, Q const& key) {
         auto const at = self.place_of(detail::mixed_hash_by<Hash>(key), key);
         return at.exists() ? self.entries_.iterator_to(at) : self.end();
-    }
-
-    static void move_to(removed& out, value_type&& from) noexcept {
-        out.emplace(std::move(from.key), std::move(from.value), std::move(from.version));
     }
 
     template <typename Q>

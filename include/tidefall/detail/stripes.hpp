@@ -44,8 +44,9 @@ struct alignas(128) stripe {
 
     stripe_limits* limits = nullptr;  ///< of the partition
 
-    /// True if another value fits in. The lock is held.
-    [[nodiscard]] bool has_room() const noexcept {
+    /// True if another value is welcome. The lock is held.
+    [[nodiscard]] bool admits() const noexcept {
+        if (closed) return false;
         // Relaxed: as in crossed_limit. Writers of other stripes may go over the capacity by one value each.
         auto const waiting = limits->counts ? limits->waiting.load(std::memory_order_relaxed) : table.size();
         return waiting < limits->capacity;
