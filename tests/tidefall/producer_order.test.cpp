@@ -137,8 +137,8 @@ TEST_CASE("producer order: one thread's items come in its order across ticks, fl
     auto const run = [&](auto& items) {
         for (int tick = 0; tick < 10; ++tick) {
             number = produce(items, 1, number, static_cast<std::uint64_t>(tick));
-            // Another thread's items lie in another stripe.
-            std::thread([&] { items.push({2, tick, 1}, partition_key{1}); }).join();
+            // The items of other threads, each a producer of its own, lie in other stripes.
+            std::thread([&] { items.push({100 + tick, 0, 1}, partition_key{1}); }).join();
             pushed += 1;
             if (tick % 3 == 0) clock->advance(5s);
             if (tick % 3 == 1) items.flush();
