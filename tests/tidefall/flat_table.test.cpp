@@ -257,8 +257,8 @@ void fill(typename C::table& table, std::uint64_t count) {
 
 TEST_CASE("slot group: one cache line holds four, and both ways to compare tags agree with the definition") {
     static_assert(sizeof(slot_group) == 16 && alignof(slot_group) == 16);
-    std::mt19937_64 random(Catch::rngSeed());
-    INFO("seed " << Catch::rngSeed());
+    std::mt19937_64 random(tests::seed());
+    INFO("seed " << tests::seed());
     int wrong = 0;
     for (int round = 0; round < 20'000; ++round) {
         slot_group group;
@@ -310,7 +310,7 @@ TEMPLATE_TEST_CASE("flat table: holds what a map would hold, after any sequence 
                    (asking<plain, same_tag, best_matching>), (keeping<plain, same_tag, portable_matching>),
                    (asking<plain, same_group, portable_matching>), (keeping<owning, same_group, best_matching>),
                    (asking<owning, last_group, best_matching>), (keeping<plain, last_group, portable_matching>)) {
-    auto const seed = Catch::rngSeed();
+    auto const seed = tests::seed();
     run_model<TestType>(seed, 10, 1'000);
     run_model<TestType>(seed + 1, 100, 3'000);
     run_model<TestType>(seed + 2, 1'000'000, 3'000);

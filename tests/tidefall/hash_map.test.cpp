@@ -304,7 +304,7 @@ void run_model(std::uint64_t seed, std::uint64_t keys, int steps, std::size_t pa
 
 TEMPLATE_TEST_CASE("hash map: any sequence of calls answers, delivers and counts as a model does", "", int,
                    std::string) {
-    auto const seed = Catch::rngSeed();
+    auto const seed = tests::seed();
     bool const tagged = GENERATE(false, true);
     run_model<TestType>(seed, 5, 1'500, 1, tagged, 10);
     run_model<TestType>(seed + 1, 60, 1'500, 3, tagged, 7);

@@ -44,7 +44,7 @@ constexpr std::size_t all_at_once = std::numeric_limits<std::size_t>::max();
 namespace {
 
 std::mt19937_64& chance() {
-    static std::mt19937_64 random(Catch::rngSeed());
+    static std::mt19937_64 random(tests::seed());
     return random;
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("hash map: ten thousand keys of one hash are correct") {
 }
 
 TEST_CASE("hash map: hashes and equalities that break their promises break nothing else") {
-    INFO("seed " << Catch::rngSeed());
+    INFO("seed " << tests::seed());
     for (auto* const equality : equalities) {
         any_equal::of = equality;
         for (auto* const hash : hashes) {

@@ -346,8 +346,8 @@ TEMPLATE_TEST_CASE("queue table: absorb splices the other behind, and leaves it 
 
 TEST_CASE("queue table: many absorb into one, filling after filling, and keep their tails") {
     std::vector<tidefall::queue_table<std::unique_ptr<int>>> tables(4);
-    std::mt19937_64 random(Catch::rngSeed());
-    INFO("seed " << Catch::rngSeed());
+    std::mt19937_64 random(tests::seed());
+    INFO("seed " << tests::seed());
     for (int filling = 0; filling < 200; ++filling) {
         int count = 0;
         for (auto& one : tables) {
