@@ -157,7 +157,11 @@ public:
 
     /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
     /// brought forward to one new interval from now. Throws `invalid_options`; then nothing changed.
-    void update_options(options_update const& update) {
+#if defined(__GNUC__)
+    [[gnu::noinline]]  // inlined, g++ 12 warns of optionals that are empty
+#endif
+    void
+    update_options(options_update const& update) {
         detail::validate(update);
         if (home_.left()) return;
         if (update.shutdown_timeout) {
@@ -171,7 +175,9 @@ public:
     /// `shutdown_timeout` or `within`. 0 or less: starts the drain and does not wait. On a `manual_runtime`, and on a
     /// worker of the buffer's own runtime, the processor runs on this thread. Throws `std::system_error` in a
     /// callback of this buffer.
-    drain_report flush() { return flush(shutdown_timeout()); }
+    drain_report flush() {
+        return flush(shutdown_timeout());
+    }
     drain_report flush(std::chrono::nanoseconds within) {
         if (home_.left()) return {};
         require_outside("flush");
@@ -201,7 +207,9 @@ public:
     /// dropped (to `undelivered`), the tokens of running calls are stopped, and it returns without them. 0 or less:
     /// drops at once. Idempotent: every call returns the same report, and a later one may bring the deadline forward.
     /// Throws `std::system_error` in a callback of this buffer.
-    drain_report stop() { return stop(shutdown_timeout()); }
+    drain_report stop() {
+        return stop(shutdown_timeout());
+    }
     drain_report stop(std::chrono::nanoseconds within) {
         if (home_.left()) return {};
         require_outside("stop");
