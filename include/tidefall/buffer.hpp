@@ -233,11 +233,8 @@ protected:
         return route_by_hash(detail::mixed_hash(key));
     }
 
-    /// The route of a mixed hash: the upper 32 bits choose the partition, the next ones the stripe.
-    route route_by_hash(std::uint64_t hash) const noexcept {
-        auto const partition = (hash >> 32) * count_ >> 32;
-        return route((partition << stripe_bits_) | (hash >> (32 - stripe_bits_) & stripe_mask_));
-    }
+    /// The route of a mixed hash: its highest bits choose the partition, the next ones the stripe.
+    route route_by_hash(std::uint64_t hash) const noexcept { return route((hash >> 32) * stripe_count_ >> 32); }
 
     /// The same partition, by the stripe that the calling thread keeps to.
     route own_stripe_of(route to) const noexcept {
@@ -346,21 +343,25 @@ private:
             return {write_status::stopped, 0};
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
-        std::size_t const before = stripe.table.size();
         std::size_t count = most;
-        if (before >= stripe.admits_below) [[unlikely]] {
-            count = 1;
-            auto one = [&](Table& table) { return f(table, 1); };
-            for (blocked_write blocked; !stripe.admits() && !would_only_change(stripe, changes_only);) {
-                auto const next = at_limit(to, blocked);
+        if (std::size_t const before = stripe.table.size(); stripe.is_calm_at(before)) [[likely]] {
+            count = std::min(most, stripe.calm + 1 - before);
+        } else {
+            blocked_write blocked;
+            while ((count = std::min(most, stripe.room())) == 0) {
+                if (would_only_change(stripe, changes_only)) {
+                    count = 1;
+                    break;
+                }
+                auto const next = at_limit(stripe, blocked);
                 if (next == overflow_step::refuse_full) return {write_status::full, 0};
                 if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
-                if (next == overflow_step::drop_oldest) return {insert_and_drop(to, one), 1};
+                if constexpr (detail::has_oldest<Table>) {
+                    if (next == overflow_step::drop_oldest) return {insert_and_drop(stripe, f), 1};
+                }
             }
-        } else {
-            count = std::min(most, stripe.admits_below - before);
         }
-        return {insert(to, [&](Table& table) { return f(table, count); }), count};
+        return {insert(stripe, [&](Table& table) { return f(table, count); }), count};
     }
 
     /// The stripe's lock is held, and a write is welcome; releases the lock.
@@ -369,14 +370,13 @@ private:
     [[gnu::always_inline]]
 #endif
     inline write_status
-    insert(route to, F&& f) {
-        auto& stripe = stripes_[to.stripe];
+    insert(detail::stripe<Table>& stripe, F&& f) {
         std::size_t const before = stripe.table.size();
         write_status status;
         try {
             status = locked(f, stripe.table);
         } catch (...) {
-            unlock_and_look(to, before);  // what a bulk write had inserted stays
+            unlock_and_look(stripe, before);  // what a bulk write had inserted stays
             throw;
         }
         std::size_t const after = stripe.table.size();
@@ -385,8 +385,8 @@ private:
         } else if (after == before) [[unlikely]] {
             ++stripe.coalesced;
         }
-        if (before == 0 || after >= stripe.look_from) [[unlikely]] {
-            unlock_and_look(to, before);
+        if (!stripe.is_calm_at(before)) [[unlikely]] {
+            unlock_and_look(stripe, before);
         } else {
             stripe.lock.unlock();
         }
@@ -407,8 +407,7 @@ private:
     [[gnu::noinline]]
 #endif
     overflow_step
-    at_limit(route to, blocked_write& write) noexcept {
-        auto& stripe = stripes_[to.stripe];
+    at_limit(detail::stripe<Table>& stripe, blocked_write& write) noexcept {
         auto const refuse = [&](overflow_step how) {
             ++stripe.refused;
             stripe.lock.unlock();
@@ -423,7 +422,7 @@ private:
         }
         stripe.lock.unlock();
         if (!write.since) write.since = core_->schedule->now();
-        write.in_time = partition_of(to).wait_for_room(*write.since);
+        write.in_time = partition_of(stripe).wait_for_room(*write.since);
         stripe.lock.lock();
         return overflow_step::look_again;
     }
@@ -447,22 +446,18 @@ private:
     [[gnu::always_inline]]
 #endif
     inline write_status
-    insert_and_drop(route to, F& f) {
-        if constexpr (detail::has_oldest<Table>) {
-            std::optional<value_type> oldest;
-            auto const status = insert(to, [&](Table& table) {
-                auto const result = f(table);
-                if (result == write_status::accepted) take_oldest(stripes_[to.stripe], oldest);
-                return result;
-            });
-            if (oldest) {
-                detail::inside_drop const here(core_.get());
-                partition_of(to).hand_back_dropped(*oldest);
-            }
-            return status;
-        } else {
-            return insert(to, f);  // the constructor does not let it come here
+    insert_and_drop(detail::stripe<Table>& stripe, F& f) {
+        std::optional<value_type> oldest;
+        auto const status = insert(stripe, [&](Table& table) {
+            auto const result = f(table, 1);
+            if (result == write_status::accepted) take_oldest(stripe, oldest);
+            return result;
+        });
+        if (oldest) {
+            detail::inside_drop const here(core_.get());
+            partition_of(stripe).hand_back_dropped(*oldest);
         }
+        return status;
     }
 
     /// After an insert; what the move throws takes that back. The lock is held.
@@ -478,8 +473,8 @@ private:
         --from.coalesced;  // the size is what it was, but nothing coalesced
     }
 
-    tidefall::partition<Table>& partition_of(route to) const noexcept {
-        return *(*partitions_)[to.stripe >> stripe_bits_];
+    tidefall::partition<Table>& partition_of(detail::stripe<Table> const& one) const noexcept {
+        return *(*partitions_)[static_cast<std::size_t>(std::addressof(one) - stripes_) >> stripe_bits_];
     }
 
     /// How often the threads before this one went round the partitions, and where it is in its own round.
@@ -504,13 +499,12 @@ private:
     [[gnu::noinline]]
 #endif
     void
-    unlock_and_look(route from, std::size_t before) noexcept {
-        auto& stripe = stripes_[from.stripe];
+    unlock_and_look(detail::stripe<Table>& stripe, std::size_t before) noexcept {
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
         bool const full = stripe.limits->drain_at == stripe.limits->capacity;
         stripe.lock.unlock();
-        auto& partition = partition_of(from);
+        auto& partition = partition_of(stripe);
         if (first) partition.set_tick();
         if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
     }
@@ -543,6 +537,7 @@ private:
         stripe_mask_ = stripes - 1;
         reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
         count_ = how.partitions;
+        stripe_count_ = how.partitions * stripes;
         partition_list all;
         all.reserve(how.partitions);
         for (std::size_t index = 0; index < how.partitions; ++index) {
@@ -609,7 +604,8 @@ private:
     std::shared_ptr<core> core_;
     detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
     std::uint64_t reciprocal_ = 0;
-    std::uint64_t count_ = 0;  ///< of partitions
+    std::uint64_t count_ = 0;         ///< of partitions
+    std::uint64_t stripe_count_ = 0;  ///< of all partitions
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
     overflow_policy overflow_ = overflow_policy::block;

@@ -323,7 +323,18 @@ private:
         // A full partition takes a write that only changes what it holds.
         return this->write(
             route_of(hash, tags...), [&](table& into) { return write(into, hash, std::forward<decltype(by)>(by)); },
-            [&](table const& in) { return in.held(hash, by) != nullptr; });
+            [&](table const& in) { return holds<std::remove_cvref_t<decltype(by)>>(in, hash, by); });
+    }
+
+    /// Apart, and with the key by value where that is cheap, so that a put keeps it in a register.
+    template <typename Q>
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    static bool
+    holds(table const& in, std::uint64_t hash,
+          std::conditional_t<std::is_trivially_copyable_v<Q> && sizeof(Q) <= sizeof(void*), Q, Q const&> key) {
+        return in.held(hash, key) != nullptr;
     }
 
     template <typename Key, typename First, typename Change, typename... Tags>

@@ -155,10 +155,12 @@ TEST_CASE("hash map: integers of any stride spread over partitions, stripes and 
     std::vector<std::size_t> tags(128, 0);
     for (std::uint64_t i = 0; i < count; ++i) {
         auto const hash = tidefall::detail::mixed_hash_by<std::hash<std::uint64_t>>(i << bits);
-        ++stripes[hash >> 27 & 31];
-        ++partitions[(hash >> 32) * partitions.size() >> 32];
+        auto const route = (hash >> 32) * partitions.size() * stripes.size() >> 32;
+        auto const stripe = route % stripes.size();
+        ++stripes[stripe];
+        ++partitions[route / stripes.size()];
         // The groups and tags of those alone that share a stripe.
-        if ((hash >> 27 & 31) == 5) {
+        if (stripe == 5) {
             ++groups[hash & 127];
             ++tags[hash >> 32 & 127];
         }

@@ -175,7 +175,7 @@ TEST_CASE("memory: an entry of 8 and 8 bytes takes under 60 just before its tabl
         }
         bytes = now;
     }
-    CHECK(at_its_fullest == 38);
+    CHECK(at_its_fullest == 35);
 }
 
 TEST_CASE("memory: a burst is given back after eleven idle intervals") {

@@ -28,8 +28,8 @@ namespace tidefall::inline v0::detail {
 /// groups. Each group counts the values that went past it, and an erase takes its own from these counts: a search ends
 /// where nothing went past, and nothing has to be left behind for what was erased.
 ///
-/// Bits of a hash: the low ones choose the group (the engine takes stripes from the top of the low 32), bits 32 to 38
-/// are the tag; the partition comes from the top.
+/// Bits of a hash: the low ones choose the group, bits 32 to 38 are the tag; the engine takes partition and stripe from
+/// the top.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename Value, typename HashOf, typename Matching = best_matching>
@@ -221,7 +221,7 @@ public:
 
 private:
     static constexpr std::size_t alignment = std::max({std::size_t{64}, alignof(slot), alignof(slot_group)});
-    static constexpr std::size_t values_in_group = 12;  ///< at most, on the average
+    static constexpr std::size_t values_in_group = 13;  ///< at most, on the average
     static constexpr std::uint8_t fillings_to_judge = 16;
 
     static std::uint8_t tag_of(std::uint64_t hash) noexcept {

@@ -33,8 +33,9 @@ template <typename Table>
 struct alignas(128) stripe {
     stripe_lock lock;
     bool closed = false;
-    std::size_t admits_below = no_limit;  ///< the size from which a write asks before it inserts; 0 once closed
-    std::size_t look_from = no_limit;     ///< the size from which a write has `crossed_limit` look
+    /// A write that finds 1 to so many values here starts no tick and reaches no limit: it inserts, and that is all. 0
+    /// once closed.
+    std::size_t calm = no_limit - 2;
     std::uint64_t coalesced = 0;
     Table table;
 
@@ -44,12 +45,19 @@ struct alignas(128) stripe {
 
     stripe_limits* limits = nullptr;  ///< of the partition
 
-    /// True if another value is welcome. The lock is held.
-    [[nodiscard]] bool admits() const noexcept {
-        if (closed) return false;
+    /// True if a write that finds so many values needs no look. The lock is held.
+    [[nodiscard]] bool is_calm_at(std::size_t size) const noexcept {
+        return size - 1 < calm;  // one comparison for both bounds: below 0 comes the largest number
+    }
+
+    /// How many values are welcome. The lock is held.
+    [[nodiscard]] std::size_t room() const noexcept {
+        if (closed) return 0;
+        auto const capacity = limits->capacity;
+        if (capacity == no_limit) return no_limit;
         // Relaxed: as in crossed_limit. Writers of other stripes may go over the capacity by one value each.
-        auto const waiting = limits->counts ? limits->waiting.load(std::memory_order_relaxed) : table.size();
-        return waiting < limits->capacity;
+        if (limits->counts) return limits->waiting.load(std::memory_order_relaxed) < capacity ? 1 : 0;
+        return capacity - std::min(capacity, table.size());
     }
 
     /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
@@ -82,7 +90,7 @@ struct alignas(128) stripe {
     /// No write is accepted from this instant on. The lock is held.
     void close() noexcept {
         closed = true;
-        admits_below = 0;
+        calm = 0;
     }
 };
 
@@ -127,8 +135,7 @@ public:
         limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {
             // Where the stripes count together, every write looks.
-            one.look_from = limits_.counts ? 0 : limits_.drain_at;
-            if (!one.closed) one.admits_below = several && capacity ? 0 : limits_.capacity;
+            if (!one.closed) one.calm = limits_.counts || limits_.drain_at < 2 ? 0 : limits_.drain_at - 2;
         }
         return total;
     }
