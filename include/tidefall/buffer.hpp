@@ -234,7 +234,9 @@ protected:
     }
 
     /// The route of a mixed hash: its highest bits choose the partition, the next ones the stripe.
-    route route_by_hash(std::uint64_t hash) const noexcept { return route((hash >> 32) * stripe_count_ >> 32); }
+    route route_by_hash(std::uint64_t hash) const noexcept {
+        return route((hash >> 32) * stripe_count_ >> 32);
+    }
 
     /// The same partition, by the stripe that the calling thread keeps to.
     route own_stripe_of(route to) const noexcept {
@@ -343,12 +345,13 @@ private:
             return {write_status::stopped, 0};
         auto& stripe = stripes_[to.stripe];
         stripe.lock.lock();
+        std::size_t before = stripe.table.size();
+        bool const calm = stripe.is_calm_at(before);
         std::size_t count = most;
-        if (std::size_t const before = stripe.table.size(); stripe.is_calm_at(before)) [[likely]] {
+        if (calm) [[likely]] {
             count = std::min(most, stripe.calm + 1 - before);
         } else {
-            blocked_write blocked;
-            while ((count = std::min(most, stripe.room())) == 0) {
+            for (blocked_write blocked; (count = std::min(most, stripe.room())) == 0;) {
                 if (would_only_change(stripe, changes_only)) {
                     count = 1;
                     break;
@@ -356,44 +359,35 @@ private:
                 auto const next = at_limit(stripe, blocked);
                 if (next == overflow_step::refuse_full) return {write_status::full, 0};
                 if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
-                if constexpr (detail::has_oldest<Table>) {
-                    if (next == overflow_step::drop_oldest) return {insert_and_drop(stripe, f), 1};
+                if (next == overflow_step::make_room_after) {
+                    count = 1;
+                    break;
                 }
             }
+            before = stripe.table.size();
         }
-        return {insert(stripe, [&](Table& table) { return f(table, count); }), count};
-    }
-
-    /// The stripe's lock is held, and a write is welcome; releases the lock.
-    template <typename F>
-#if defined(__GNUC__)
-    [[gnu::always_inline]]
-#endif
-    inline write_status
-    insert(detail::stripe<Table>& stripe, F&& f) {
-        std::size_t const before = stripe.table.size();
         write_status status;
         try {
-            status = locked(f, stripe.table);
+            auto counted = [&](Table& table) { return f(table, count); };
+            status = locked(counted, stripe.table);
         } catch (...) {
             unlock_and_look(stripe, before);  // what a bulk write had inserted stays
             throw;
         }
-        std::size_t const after = stripe.table.size();
         if (status != write_status::accepted) [[unlikely]] {
             ++stripe.refused;
-        } else if (after == before) [[unlikely]] {
+        } else if (detail::coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
             ++stripe.coalesced;
         }
-        if (!stripe.is_calm_at(before)) [[unlikely]] {
-            unlock_and_look(stripe, before);
-        } else {
+        if (calm) [[likely]] {
             stripe.lock.unlock();
+        } else {
+            unlock_and_look(stripe, before);
         }
-        return status;
+        return {status, count};
     }
 
-    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, drop_oldest };
+    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, make_room_after };
 
     /// Of a write that waits for room.
     struct blocked_write {
@@ -415,7 +409,7 @@ private:
         };
         if (stripe.closed) return refuse(overflow_step::refuse_stopped);
         if (overflow_ == overflow_policy::drop_oldest && !detail::inside_drop::of(core_.get())) {
-            return overflow_step::drop_oldest;
+            return overflow_step::make_room_after;
         }
         if (overflow_ != overflow_policy::block || !write.in_time || detail::inside_callback::any()) {
             return refuse(overflow_step::refuse_full);
@@ -439,40 +433,6 @@ private:
         }
     }
 
-    /// A write to a full stripe whose oldest value makes room, and goes to `undelivered` on this thread. The stripe's
-    /// lock is held; releases it.
-    template <typename F>
-#if defined(__GNUC__)
-    [[gnu::always_inline]]
-#endif
-    inline write_status
-    insert_and_drop(detail::stripe<Table>& stripe, F& f) {
-        std::optional<value_type> oldest;
-        auto const status = insert(stripe, [&](Table& table) {
-            auto const result = f(table, 1);
-            if (result == write_status::accepted) take_oldest(stripe, oldest);
-            return result;
-        });
-        if (oldest) {
-            detail::inside_drop const here(core_.get());
-            partition_of(stripe).hand_back_dropped(*oldest);
-        }
-        return status;
-    }
-
-    /// After an insert; what the move throws takes that back. The lock is held.
-    static void take_oldest(detail::stripe<Table>& from, std::optional<value_type>& out) {
-        try {
-            out.emplace(std::move(from.table.front()));
-        } catch (...) {
-            from.table.pop_back();
-            throw;
-        }
-        from.table.pop_front();
-        ++from.dropped;
-        --from.coalesced;  // the size is what it was, but nothing coalesced
-    }
-
     tidefall::partition<Table>& partition_of(detail::stripe<Table> const& one) const noexcept {
         return *(*partitions_)[static_cast<std::size_t>(std::addressof(one) - stripes_) >> stripe_bits_];
     }
@@ -494,19 +454,42 @@ private:
         return (place.round + place.partition) & stripe_mask_;
     }
 
-    /// The end of a write that may have to set a tick or start a drain.
+    /// The end of a write that may have to set a tick, start a drain, or make room for what it inserted: then the
+    /// oldest value goes to `undelivered` on this thread. What moving that throws takes the insertion back. The
+    /// stripe's lock is held; releases it.
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
     void
-    unlock_and_look(detail::stripe<Table>& stripe, std::size_t before) noexcept {
+    unlock_and_look(detail::stripe<Table>& stripe, std::size_t before) {
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
         bool const full = stripe.limits->drain_at == stripe.limits->capacity;
+        bool const over = overflow_ == overflow_policy::drop_oldest && before >= stripe.limits->capacity &&
+                          stripe.table.size() > before;
+        if constexpr (detail::has_oldest<Table>) {
+            if (over) return unlock_and_drop_oldest(stripe);
+        }
         stripe.lock.unlock();
         auto& partition = partition_of(stripe);
         if (first) partition.set_tick();
         if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
+    }
+
+    void unlock_and_drop_oldest(detail::stripe<Table>& from) {
+        std::optional<value_type> oldest;
+        try {
+            oldest.emplace(std::move(from.table.front()));
+        } catch (...) {
+            from.table.pop_back();
+            from.lock.unlock();
+            throw;
+        }
+        from.table.pop_front();
+        ++from.dropped;
+        from.lock.unlock();
+        detail::inside_drop const here(core_.get());
+        partition_of(from).hand_back_dropped(*oldest);
     }
 
     template <typename Processor>

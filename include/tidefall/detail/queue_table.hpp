@@ -41,6 +41,7 @@ class queue_table {
 
 public:
     using value_type = T;
+    static constexpr bool coalesces = false;
     using iterator = iterator_over<T>;
     using const_iterator = iterator_over<T const>;
 

@@ -30,6 +30,7 @@ class sorted_table {
 
 public:
     using value_type = T;
+    static constexpr bool coalesces = false;
     using delivered_table = queue_table<T>;
 
     sorted_table() noexcept = default;

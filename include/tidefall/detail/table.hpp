@@ -22,6 +22,7 @@ namespace tidefall::inline v0 {
 /// - `shrink_to_fit()`: gives the memory back. The table is empty.
 ///
 /// Optional:
+/// - `coalesces`: a constant, false if each accepted write adds a value; then no write looks whether it did.
 /// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
 /// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
 ///   leave what it did not hand over to be taken.
@@ -45,6 +46,17 @@ concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_mo
 };
 
 namespace detail {
+
+template <typename T>
+concept says_whether_it_coalesces = requires {
+    { T::coalesces } -> std::convertible_to<bool>;
+};
+
+/// True for a table in which an accepted write may leave the size as it was.
+template <typename T>
+inline constexpr bool coalesces = true;
+template <says_whether_it_coalesces T>
+inline constexpr bool coalesces<T> = T::coalesces;
 
 /// True for a table whose oldest value can be taken out to make room.
 template <typename T>
