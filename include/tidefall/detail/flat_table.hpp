@@ -112,6 +112,8 @@ public:
     [[nodiscard]] place find(std::uint64_t hash, Equal&& equal) const {
         auto const tag = tag_of(hash);
         way to(*this, hash);
+        // In a table too large for the caches, the slots' page is looked up beside the tags; which slot is not known.
+        if (last_group_ >= large_from) prefetch(slots_ + to.group() * slot_group::slots + slot_group::slots / 4);
         for (std::size_t visited = 0; visited <= last_group_; ++visited, to.go_on()) {
             auto const& group = groups_[to.group()];
             for (auto found = Matching::equal(group, tag); !found.none(); found = found.without_first()) {
@@ -223,6 +225,7 @@ private:
     static constexpr std::size_t alignment = std::max({std::size_t{64}, alignof(slot), alignof(slot_group)});
     static constexpr std::size_t values_in_group = 13;  ///< at most, on the average
     static constexpr std::uint8_t fillings_to_judge = 16;
+    static constexpr std::size_t large_from = 256;  ///< groups
 
     static std::uint8_t tag_of(std::uint64_t hash) noexcept {
         return static_cast<std::uint8_t>(hash >> 32 | slot_group::full_bit);

@@ -60,6 +60,15 @@ private:
 
 inline constexpr std::uint32_t all_slots = (1U << slot_group::slots) - 1U;
 
+/// Has the processor fetch what is about to be looked at.
+inline void prefetch([[maybe_unused]] void const* address) noexcept {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#elif defined(_M_X64)
+    _mm_prefetch(static_cast<char const*>(address), _MM_HINT_T0);
+#endif
+}
+
 /// Compares the tags of a group with eight-byte words: for any processor.
 struct portable_matching {
     /// The slots that have this tag.
