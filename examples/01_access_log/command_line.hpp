@@ -38,6 +38,11 @@ inline std::optional<int> read_command_line(int argc, char** argv, settings& int
         ->type_name("N")
         ->capture_default_str()
         ->check(CLI::Range(1, 1'000'000));
+    app.add_option("--capacity", into.ingest.capacity,
+                   "Records that wait for a transaction at most, and so the most in one")
+        ->type_name("N")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000'000));
     add_interval_option(app, into.ingest.interval, "Milliseconds that a record waits at most for its transaction");
     app.add_option("--top", into.top_paths, "Paths in the report")->type_name("N")->capture_default_str();
     app.add_flag("-v,--verbose", into.verbose, "Write the progress line by line, also where there is no terminal");

@@ -2,6 +2,7 @@
 //
 // The way of a line: a block of lines is read (support/input.hpp), is parsed by one of several threads
 // (support/parsers.hpp), and its records wait in a tidefall queue until a batch of them is written to the database.
+// What waits at each of these places is bounded, so a log of any length is read in the same memory.
 #pragma once
 
 #include "../support/first_failure.hpp"
@@ -27,6 +28,7 @@ namespace access_log {
 struct ingest_options {
     std::size_t threads = 2;
     std::size_t batch = 1'000;
+    std::size_t capacity = 10'000;
     std::chrono::milliseconds interval{200};
 };
 
@@ -41,7 +43,6 @@ class ingest {
 public:
     ingest(database& into, stop_request& stop, ingest_options how)
         : database_(into),
-          most_waiting_(32 * how.batch),
           failure_(stop),
           queue_(
               queue_options(how), [this](std::span<record const> batch) { write(batch); },
@@ -86,7 +87,12 @@ private:
             .processing_timeout = std::chrono::nanoseconds::max(),
             // Under load a drain starts as soon as a batch is full; the interval is for input that trickles in.
             .drain_threshold = how.batch,
-            // stop() and flush() wait for the last batch, however long it takes.
+            // Parsing is faster than SQLite. At the capacity a push waits for it, and with it the parsers and the
+            // reader: so many records wait, as many are being written. It never gives up, so no line is lost.
+            .capacity = how.capacity,
+            .overflow = tidefall::overflow_policy::block,
+            .overflow_timeout = std::chrono::nanoseconds::max(),
+            // stop() waits for the last batch, however long it takes.
             .shutdown_timeout = std::chrono::nanoseconds::max(),
         };
     }
@@ -108,16 +114,11 @@ private:
 
     /// On the parsers' threads.
     void push(std::vector<record> records) {
-        auto const count = records.size();
+        records_.fetch_add(records.size());
         queue_.push_range(std::move(records));  // all are accepted: nothing stops the queue before the parsers end
-        records_.fetch_add(count);
-        // A push never waits, and parsing is faster than SQLite. Here the parsers wait, so that a log of any size is
-        // read in bounded memory.
-        if (queue_.size() >= most_waiting_) queue_.flush();
     }
 
     database& database_;
-    std::size_t const most_waiting_;
     std::atomic<std::uint64_t> records_ = 0;
     std::atomic<std::uint64_t> batches_ = 0;
     first_failure failure_;

@@ -58,6 +58,16 @@ case_lines() {
     has empty.out "requests 0" "malformed 0"
 }
 
+# No batch has more records than may wait, and one more for each parser.
+case_capacity() {
+    local batches
+    run small 0 --generate 5000 --threads 4 --capacity 6 --batch 1000
+    has small.out "requests 4,980" "malformed 20"
+    batches=$(sed -n 's/^5,000 lines in .* s, \(.*\) batches, to .*/\1/p' small.out | tr -d ,)
+    ((batches >= 500)) || fail "$batches batches instead of 5,000 / (6 + 4) or more"
+    run command_line 2 --capacity 0
+}
+
 case_unreadable_file() {
     local code=0
     "$program" --generate 10 --output good.log

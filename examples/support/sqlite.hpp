@@ -93,6 +93,10 @@ public:
         // With a write-ahead log a commit is one append, and other programs can read while this one writes.
         execute("PRAGMA journal_mode = WAL");
         execute("PRAGMA synchronous = NORMAL");
+        // A fixed amount of memory, whatever the size of the file and however SQLite was built: 2 MiB of pages; what
+        // a query has to sort beyond that lies on disk.
+        execute("PRAGMA cache_size = -2048");
+        execute("PRAGMA temp_store = FILE");
         if (id != application_id) execute("PRAGMA application_id = " + std::to_string(application_id));
     }
 
