@@ -127,9 +127,9 @@ public:
             return;
         }
         stop_by(deadline(shutdown_timeout()));
-        bool given_up = false;
-        for (auto const& one : *partitions_) given_up = given_up || one->given_up();
-        if (!given_up) core_->release_callables();
+        bool in_use = false;
+        for (auto const& one : *partitions_) in_use = in_use || one->given_up() || one->has_late_calls();
+        if (!in_use) core_->release_callables();
     }
 
     std::string const& name() const noexcept { return core_->name; }
@@ -187,6 +187,7 @@ public:
         auto const by = deadline(within);
         std::vector<std::uint64_t> targets(all->size());
         auto const before = stats_of(*shared, *all);
+        auto const abandoned_before = abandoned_of(*all);
         for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = (*all)[i]->flush();
         bool complete = true;
         for (std::size_t i = 0; i < targets.size(); ++i) {
@@ -198,7 +199,7 @@ public:
         return {.processed = after.processed - before.processed,
                 .failed = after.failed - before.failed,
                 .dropped = after.dropped - before.dropped,
-                .abandoned = 0,
+                .abandoned = abandoned_of(*all) - abandoned_before,
                 .complete = complete};
     }
 
@@ -556,6 +557,12 @@ private:
         for (auto const& one : all) alone ? one->count_alone_in(result) : one->count_in(result);
         result.hook_failures = shared.hook_failures();
         return result;
+    }
+
+    static std::uint64_t abandoned_of(partition_list const& all) noexcept {
+        std::uint64_t total = 0;
+        for (auto const& one : all) total += one->abandoned();
+        return total;
     }
 
     drain_report stop_by(detail::time_point by) noexcept {

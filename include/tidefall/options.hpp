@@ -36,8 +36,11 @@ inline constexpr std::size_t max_partitions = 65'536;
 /// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and
 /// the batch counts as failed.
 enum class timeout_action : std::uint8_t {
-    wait,     ///< the partition stays busy until the call returns
-    abandon,  ///< the partition goes on with the next batch on another worker
+    wait,  ///< the partition stays busy until the call returns
+    /// The partition goes on with the next batch on a worker that takes the place of the busy one. At most as many
+    /// calls are given up at a time as the runtime has workers; beyond that, where no thread can be started, and on a
+    /// `manual_runtime` it acts as `wait`. `undelivered` receives the batch when the call returns.
+    abandon,
 };
 
 /// What a write does that finds its partition at its capacity.
@@ -157,9 +160,8 @@ inline void validate(options const& all) {
         .shutdown_timeout = all.shutdown_timeout,
     });
     switch (all.timeout_action) {
-        case timeout_action::wait: break;
-        case timeout_action::abandon:
-            throw invalid_options("timeout_action", "abandon", "wait: this version cannot abandon a call yet");
+        case timeout_action::wait:
+        case timeout_action::abandon: break;
         default:
             throw invalid_options("timeout_action", std::to_string(static_cast<int>(all.timeout_action)),
                                   "wait or abandon");

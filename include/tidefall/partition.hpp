@@ -41,6 +41,8 @@ class buffer;
 ///       ▲                                                                             │
 ///       └──────────── no batch is left; what was requested meanwhile follows ─────────┘
 ///
+/// A call that is given up goes from `calling` back to `queued`, for another worker, while it runs on beside the drain.
+///
 /// In `preparing` the worker owns the drained tables (it sorts and gathers without a lock); in `queued` and `calling`
 /// whoever holds the mutex may take the rest of them, which is how a stop gives up beside a call that hangs.
 /// `closed` and `given_up` are set once and stay: a closed partition that goes idle has stopped.
@@ -73,21 +75,30 @@ private:
 
     enum class phase : std::uint8_t { idle, queued, preparing, calling };
 
-    /// How far a run got: to the end of the drain, to its deadline, or until a stop took the rest over.
-    enum class progress : std::uint8_t { ended, paused, taken_over };
+    /// How far a run got: to the end of the drain, to its deadline, until a stop took the rest over, or until another
+    /// worker went on.
+    enum class progress : std::uint8_t { ended, paused, taken_over, left_behind };
+
+    using drained_tables = detail::drained_tables<Table>;
 
     struct counters {
         std::uint64_t taken = 0;  ///< out of the write table: by a swap, or dropped there
         std::uint64_t processed = 0;
         std::uint64_t failed = 0;
         std::uint64_t dropped = 0;
+        std::uint64_t given_up = 0;  ///< the part of `failed` whose calls were abandoned
         std::uint64_t swaps = 0;
 
         std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
     };
 
     partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes, options const& how)
-        : task(of.get()), core_(std::move(of)), report_(*core_, index), stripes_(stripes), drained_(stripes.size()) {
+        : task(of.get()),
+          core_(std::move(of)),
+          report_(*core_, index),
+          stripes_(stripes),
+          drained_(std::make_shared<drained_tables>(stripes.size())),
+          action_(how.timeout_action) {
         if constexpr (!requires(Table & a, Table & b) { a.absorb(std::move(b)); }) {
             if (stripes.size() > 1 && core_->process().takes_table()) {
                 throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
@@ -302,8 +313,21 @@ private:
         stats.processed += counts_.processed;
         stats.failed += counts_.failed;
         stats.dropped += counts_.dropped + here.dropped;
+        stats.abandoned += late_values_;
         stats.in_flight += counts_.in_flight();
         stats.ticks += counts_.swaps;
+    }
+
+    /// Values whose calls were given up, in all.
+    std::uint64_t abandoned() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return counts_.given_up;
+    }
+
+    /// True while a call that was given up has not returned.
+    bool has_late_calls() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return late_values_ > 0;
     }
 
     /// Adds the change since `close`.
@@ -312,6 +336,7 @@ private:
         report.processed += counts_.processed - at_close_.processed;
         report.failed += counts_.failed - at_close_.failed;
         report.dropped += counts_.dropped - at_close_.dropped;
+        report.abandoned += counts_.given_up - at_close_.given_up;
         report.complete = report.complete && !lost_by_deadline_ && counts_.in_flight() == 0;
     }
 
@@ -340,6 +365,7 @@ private:
         bool timed_out = false;
         bool stop = false;
         std::size_t size = 0;
+        std::uint64_t call = 0;
         detail::stop_signal signal;
         {
             detail::lock_guard const lock(mutex_);
@@ -350,8 +376,10 @@ private:
             signal_spent_ = signal_spent_ || stop;
             signal = signal_;
             size = in_call_;
+            call = call_;
             watch();
         }
+        if (timed_out && action_ == timeout_action::abandon) abandon(call);
         if (timed_out) report_.failed(failure_reason::timeout, size);
         if (stop) {
             detail::inside_callback const inside(core_.get());
@@ -360,7 +388,7 @@ private:
     }
 
     /// Processes the drained table. Between calls it looks at `until`: from then on the rest waits for another run.
-    bool run(time_point until) noexcept override {
+    bool run(time_point until) override {
         detail::inside_callback const inside(core_.get());
         bool resumed = false;
         {
@@ -371,6 +399,7 @@ private:
         }
         if (!resumed && !start_processing()) return false;
         auto const result = core_->process().takes_table() ? process_table() : process_batches(until);
+        if (result == progress::left_behind) return false;
         if (result == progress::paused) {
             detail::lock_guard const lock(mutex_);
             if (!given_up_) {
@@ -380,7 +409,7 @@ private:
             }
         }
         if (result == progress::paused) drop_rest({});
-        if (result != progress::taken_over) drained_.clear();
+        if (result != progress::taken_over) clear_drained();
         report_.processing_stopped(swapped_);
         end();
         return false;
@@ -412,7 +441,7 @@ private:
         ++begun_;
         requested_.reset();
         tick_at_ = detail::never;
-        remaining_ = swapped_ = stripes_.swap_tables(drained_.tables(), closed_);
+        remaining_ = swapped_ = stripes_.swap_tables(drained_->tables(), closed_);
         if (remaining_ == 0) {
             ++ended_;
         } else {
@@ -468,7 +497,7 @@ private:
             return;
         }
         stripes_.shrink_to_fit();
-        drained_.shrink_to_fit();
+        drained_->shrink_to_fit();
     }
 
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
@@ -485,6 +514,13 @@ private:
         if (watched_until_ == detail::never) return;
         watched_until_ = detail::never;
         schedule().timeouts.unset(*this);
+    }
+
+    /// Has another worker go on with the drain.
+    void hand_over() noexcept {
+        phase_ = phase::queued;
+        unwatch();
+        schedule().jobs.post(*this);
     }
 
     bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
@@ -525,7 +561,7 @@ private:
         }
         if (late) {
             drop(lost, true, {});
-            drained_.clear();
+            clear_drained();
             end();
             return false;
         }
@@ -535,53 +571,137 @@ private:
     }
 
     /// Hands batch after batch to the processor.
-    progress process_batches(time_point until) noexcept {
-        std::exception_ptr error;
-        if (!prepared_) error = detail::thrown_by([&] { drained_.prepare(); });
-        prepared_ = true;
+    progress process_batches(time_point until) {
+        // A call that is given up keeps the memory that its batch lies in.
+        auto const tables = drained_;
+        auto error = prepare();
         while (!error && remaining_ > 0) {
             if (until != detail::never && detail::has_passed(until, now())) return progress::paused;
             std::span<value_type> batch;
-            error = detail::thrown_by([&] {
-                renew_signal();
-                batch = drained_.next_batch(std::min(batch_size(), remaining_));
-            });
+            error = make_batch(batch);
             if (error) break;
-            if (!begin_call(batch.size())) {
+            auto const signal = signal_;
+            auto const call = begin_call(batch.size(), batch);
+            if (call.number == 0) {
                 drop_rest(batch);
                 return progress::ended;
             }
-            auto const thrown = detail::thrown_by([&] { core_->process().process(batch, signal_); });
-            bool const rest_is_ours = end_call(thrown, batch);
-            if (!rest_is_ours) return progress::taken_over;
+            unwinding_call guard{*this, call};
+            auto const thrown = detail::thrown_by([&] { core_->process().process(batch, signal); });
+            guard.has_returned = true;
+            if (auto const after = end_call(call, thrown != nullptr, thrown)) return *after;
         }
         if (error) fail_rest(error);
         return progress::ended;
     }
 
     /// Hands the whole table to the processor, which owns it from then on, whatever comes of the call.
-    progress process_table() noexcept {
-        auto const error = detail::thrown_by([&] {
-            renew_signal();
-            drained_.merge();
-        });
-        if (error) {
+    progress process_table() {
+        if (remaining_ == 0) return progress::ended;  // another worker has handed it over
+        auto const tables = drained_;
+        if (auto const error = merge()) {
             fail_rest(error);
             return progress::ended;
         }
-        if (!begin_call(remaining_)) {
+        auto const signal = signal_;
+        auto const call = begin_call(remaining_, {});
+        if (call.number == 0) {
             drop_rest({});
             return progress::ended;
         }
         bool delivered = false;
+        unwinding_call guard{*this, call};
         auto const thrown = detail::thrown_by([&] {
-            auto whole = drained_.deliver();
+            auto whole = tables->deliver();
             delivered = true;
-            core_->process().process(std::move(whole), signal_);
+            core_->process().process(std::move(whole), signal);
         });
-        end_call(thrown, {});
-        if (!delivered) give_back_rest(failure_reason::exception, thrown);
-        return progress::ended;
+        guard.has_returned = true;
+        bool const late = end_call(call, thrown != nullptr, thrown) == progress::left_behind;
+        if (!delivered) give_back_rest(*tables, late ? failure_reason::timeout : failure_reason::exception, thrown);
+        return late ? progress::left_behind : progress::ended;
+    }
+
+    // What the three throw leaves all values to `give_back_rest`. They run code of the user's that no forced unwind may
+    // leave.
+    std::exception_ptr prepare() noexcept {
+        if (std::exchange(prepared_, true)) return nullptr;
+        return detail::thrown_by([&] { drained_->prepare(); });
+    }
+    std::exception_ptr make_batch(std::span<value_type>& batch) noexcept {
+        return detail::thrown_by([&] {
+            renew_signal();
+            batch = drained_->next_batch(std::min(batch_size(), remaining_));
+        });
+    }
+    std::exception_ptr merge() noexcept {
+        return detail::thrown_by([&] {
+            renew_signal();
+            drained_->merge();
+        });
+    }
+
+    /// One call of the processor.
+    struct processor_call {
+        std::uint64_t number = 0;
+        std::size_t size = 0;
+        std::span<value_type> batch = {};  ///< empty in table mode
+    };
+
+    /// Ends a call that a forced unwind leaves, and has another worker go on.
+    struct unwinding_call {
+        partition& of;
+        processor_call const& call;
+        bool has_returned = false;
+
+        ~unwinding_call() {
+            if (!has_returned) of.leave(call);
+        }
+    };
+    void leave(processor_call const& call) noexcept {
+        auto const after = end_call(call, true, nullptr);
+        if (after == progress::left_behind) return;
+        if (after == progress::taken_over) {
+            report_.processing_stopped(swapped_);
+            end();
+            return;
+        }
+        {
+            detail::lock_guard const lock(mutex_);
+            hand_over();
+        }
+        core_->changed();
+    }
+
+    /// Gives a call up: its values have failed, and another worker goes on with the rest. Where that cannot be, the
+    /// call is waited for.
+    void abandon(std::uint64_t call) noexcept {
+        std::shared_ptr<drained_tables> fresh;
+        std::uint64_t worker = 0;
+        {
+            detail::lock_guard const lock(mutex_);
+            worker = worker_;
+        }
+        if (detail::thrown_by([&] { fresh = std::make_shared<drained_tables>(stripes_.count()); })) return;
+        if (!schedule().release_from_call(worker)) return;
+        bool given_up = false;
+        {
+            detail::lock_guard const lock(mutex_);
+            // It may have returned meanwhile.
+            if (phase_ == phase::calling && call_ == call && !given_up_ &&
+                !detail::thrown_by([&] { drained_->keep_batch(); })) {
+                given_up = true;
+                counts_.failed += in_call_;
+                counts_.given_up += in_call_;
+                late_values_ += std::exchange(in_call_, 0);
+                call_ = 0;
+                fresh_ = std::move(fresh);
+                signal_spent_ = true;
+                hand_over();
+            }
+        }
+        if (!given_up) schedule().late_call_returned();
+        core_->changed();
     }
 
     std::size_t batch_size() const noexcept {
@@ -604,53 +724,92 @@ private:
         signal_spent_ = false;
     }
 
-    /// False if the stop deadline passed meanwhile: then the call is not to be made.
-    bool begin_call(std::size_t size) noexcept {
+    /// A call without a number is not to be made: the stop deadline passed meanwhile.
+    processor_call begin_call(std::size_t size, std::span<value_type> batch) noexcept {
         detail::lock_guard const lock(mutex_);
         call_since_ = now();
-        if (given_up_ || past_stop(call_since_)) return false;
+        if (given_up_ || past_stop(call_since_)) return {};
         phase_ = phase::calling;
+        call_ = ++calls_begun_;
+        worker_ = detail::this_thread.worker;
         in_call_ = size;
         remaining_ -= size;
         timed_out_ = false;
         call_deadline_ = detail::later(call_since_, timeout_);
         watch();
-        return true;
+        return {call_, size, batch};
     }
 
-    /// Settles the batch of a call. False if the rest was taken meanwhile.
-    bool end_call(std::exception_ptr const& thrown, std::span<value_type> batch) noexcept {
+    /// Settles the values of a call. Nothing if the rest of the drain is still this run's.
+    std::optional<progress> end_call(processor_call const& call, bool threw, std::exception_ptr const& error) noexcept {
         auto const done = now();
         bool unnoticed = false;
         bool timed_out = false;
         bool rest_is_ours = false;
-        std::size_t size = 0;
+        bool late = false;
+        time_point since;
         {
             detail::lock_guard const lock(mutex_);
-            rest_is_ours = !given_up_;
-            phase_ = phase::preparing;
-            size = std::exchange(in_call_, 0);
-            // The watchdog may be late, or held up in a hook: a call is judged by its own time.
-            unnoticed = !timed_out_ && detail::has_passed(call_deadline_, done);
-            timed_out = timed_out_ || unnoticed;
-            (timed_out || thrown ? counts_.failed : counts_.processed) += size;
+            late = call_ != call.number;
+            if (!late) {
+                rest_is_ours = !given_up_;
+                phase_ = phase::preparing;
+                call_ = 0;
+                in_call_ = 0;
+                since = call_since_;
+                // The watchdog may be late, or held up in a hook: a call is judged by its own time.
+                unnoticed = !timed_out_ && detail::has_passed(call_deadline_, done);
+                timed_out = timed_out_ || unnoticed;
+                (timed_out || threw ? counts_.failed : counts_.processed) += call.size;
+            }
         }
-        if (unnoticed) report_.failed(failure_reason::timeout, size);
+        if (late) {
+            end_late(call);
+            return progress::left_behind;
+        }
+        if (unnoticed) report_.failed(failure_reason::timeout, call.size);
         if (timed_out) {
-            report_.give_back(batch, failure_reason::timeout, nullptr);
-        } else if (thrown) {
-            report_.threw(thrown, size, done - call_since_);
-            report_.give_back(batch, failure_reason::exception, thrown);
+            report_.give_back(call.batch, failure_reason::timeout, nullptr);
+        } else if (threw) {
+            report_.threw(error, call.size, done - since);
+            report_.give_back(call.batch, failure_reason::exception, error);
         } else {
-            std::destroy(batch.begin(), batch.end());
+            std::destroy(call.batch.begin(), call.batch.end());
         }
-        return rest_is_ours;
+        if (!rest_is_ours) return progress::taken_over;
+        return std::nullopt;
+    }
+
+    /// A call that was given up has come to its end: what it did counts no more.
+    void end_late(processor_call const& call) noexcept {
+        report_.give_back(call.batch, failure_reason::timeout, nullptr);
+        {
+            detail::lock_guard const lock(mutex_);
+            late_values_ -= call.size;
+        }
+        schedule().late_call_returned();
+        core_->changed();
     }
 
     /// Gives back all that the drained tables still hold.
     void give_back_rest(failure_reason reason, std::exception_ptr const& error) noexcept {
-        for (auto run = drained_.take_rest(); !run.empty(); run = drained_.take_rest()) {
-            report_.give_back(run, reason, error);
+        give_back_rest(*drained_, reason, error);
+    }
+    void give_back_rest(drained_tables& of, failure_reason reason, std::exception_ptr const& error) noexcept {
+        for (auto run = of.take_rest(); !run.empty(); run = of.take_rest()) report_.give_back(run, reason, error);
+    }
+
+    /// Readies the drained tables for the next swap. Those that a call which was given up may look at are left to it.
+    void clear_drained() noexcept {
+        std::shared_ptr<drained_tables> fresh;
+        {
+            detail::lock_guard const lock(mutex_);
+            fresh.swap(fresh_);
+        }
+        if (fresh) {
+            drained_ = std::move(fresh);
+        } else {
+            drained_->clear();
         }
     }
 
@@ -741,8 +900,10 @@ private:
     detail::stripe_set<Table> stripes_;  ///< guarded by their own locks, taken after mutex_
 
     // Invariant: owned by whoever runs the drain; see the life of a drain above.
-    detail::drained_tables<Table> drained_;
+    std::shared_ptr<drained_tables> drained_;
     bool prepared_ = false;
+
+    timeout_action const action_;
 
     mutable detail::mutex mutex_;
     // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
@@ -781,7 +942,12 @@ private:
     std::uint64_t ended_ = 0;
     std::size_t swapped_ = 0;    ///< values in the drained tables when they were swapped out
     std::size_t remaining_ = 0;  ///< of these, not handed to a call yet
+    std::uint64_t call_ = 0;     ///< the call in progress
+    std::uint64_t calls_begun_ = 0;
+    std::uint64_t worker_ = 0;  ///< that makes it
     std::size_t in_call_ = 0;
+    std::size_t late_values_ = 0;            ///< in calls that were given up
+    std::shared_ptr<drained_tables> fresh_;  ///< in place of tables that such a call looks at
 
     detail::stop_signal signal_;
     counters counts_;

@@ -72,7 +72,6 @@ TEST_CASE("options: a bad value is named, with what it is and the rule, before a
         {[](options& o) { o.capacity = 0; }, "option capacity is 0, but must be none, or at least 1"},
         {[](options& o) { o.overflow = tidefall::overflow_policy::drop_oldest; }, "option overflow is drop_oldest"},
         {[](options& o) { o.overflow = static_cast<tidefall::overflow_policy>(9); }, "option overflow is 9, but"},
-        {[](options& o) { o.timeout_action = tidefall::timeout_action::abandon; }, "option timeout_action is abandon"},
         {[](options& o) { o.timeout_action = static_cast<tidefall::timeout_action>(7); }, "timeout_action is 7, but"},
         {[](options& o) { o.overflow_timeout = -1ns; }, "option overflow_timeout is -1ns, but must be 0 or more"},
         {[](options& o) { o.shutdown_timeout = -1s; }, "shutdown_timeout is -1000000000ns, but must be 0 or more"},

@@ -63,6 +63,7 @@ public:
             event.message = message;
             emit(&telemetry_hook::on_processing_exception, event);
         };
+        if (!event.error) return emit_with("the call was left by a forced unwind, such as pthread_exit");
         try {
             std::rethrow_exception(event.error);
         } catch (std::exception const& error) {

@@ -3,9 +3,11 @@
 
 #include <tidefall/detail/fork.hpp>
 #include <tidefall/detail/scheduler.hpp>
+#include <tidefall/detail/user_code.hpp>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,18 +18,20 @@ namespace tidefall::inline v0::detail {
 /// The threads of a runtime: a timer, a watchdog, workers. All are started at once; if one cannot be, those that
 /// were are joined and the constructor throws.
 ///
+/// A worker whose call is given up, or whose thread ends in one, is replaced by another thread of its name.
+///
 /// The destructor joins every thread but those with a job that outstayed its deadline, and, where it runs on one of
 /// the threads itself, joins none. What it leaves behind keeps all it needs alive and ends with its job.
-class crew {
+class crew final : worker_source {
 public:
     crew(std::shared_ptr<scheduler> serves, std::size_t workers, std::string const& name)
-        : shared_(std::make_shared<shared>(std::move(serves), workers)) {
-        threads_.reserve(workers + 2);
+        : name_(name), shared_(std::make_shared<shared>(std::move(serves), workers)) {
+        threads_.reserve(workers + first_worker);
         try {
-            start(name + "/timer", [](shared& all) { all.keep_time(); });
-            start(name + "/watch", [](shared& all) { all.watch(); });
-            for (std::size_t index = 0; index < workers; ++index) {
-                start(name + '/' + std::to_string(index), [index](shared& all) { all.work(first_worker + index); });
+            threads_.push_back(start(name + "/timer", [](shared& all) { all.keep_time(); }));
+            threads_.push_back(start(name + "/watch", [](shared& all) { all.watch(); }));
+            while (threads_.size() < workers + first_worker) {
+                threads_.push_back(start_worker(threads_.size(), shared_->duties[threads_.size()]));
             }
         } catch (...) {
             shut_down();
@@ -35,6 +39,7 @@ public:
             for (auto& started : threads_) started.join();
             throw;
         }
+        shared_->schedule->set_workers(this);
     }
 
     crew(crew const&) = delete;
@@ -46,6 +51,7 @@ public:
             leave_forever(std::move(threads_));
             return;
         }
+        shared_->schedule->set_workers(nullptr);
         shut_down();
         auto const here = this_thread_id();
         bool const from_inside =
@@ -69,13 +75,18 @@ private:
 
     /// What a thread does: the task that it has in hand, whose user's code may hang.
     struct duty {
+        explicit duty(std::uint64_t number) noexcept : worker(number) {}
+        std::uint64_t const worker;  ///< of the workers, the number
+        atomic<bool> dismissed{false};
         std::shared_ptr<task> in_hand = {};
         bool left = false;
     };
 
     struct shared {
         shared(std::shared_ptr<scheduler> serves, std::size_t workers)
-            : schedule(std::move(serves)), duties(workers + first_worker), workers_there(workers) {}
+            : schedule(std::move(serves)), workers_there(workers) {
+            while (duties.size() < workers + first_worker) duties.push_back(std::make_shared<duty>(++numbered));
+        }
 
         void keep_time() noexcept {
             schedule->ticks.serve([](std::shared_ptr<task> due, time_point now) { due->on_tick(now); });
@@ -83,27 +94,50 @@ private:
 
         void watch() noexcept {
             schedule->timeouts.serve([this](std::shared_ptr<task> due, time_point now) {
-                set(watchdog, due);
+                set(*duties[watchdog], due);
                 due->on_overdue(now);
                 due.reset();
-                set(watchdog, nullptr);
+                set(*duties[watchdog], nullptr);
             });
-            leave(watchdog);
+            lock_guard const lock(mutex_);
+            leave(*duties[watchdog]);
         }
 
-        void work(std::size_t index) noexcept {
+        void work(std::shared_ptr<duty> const& mine) {
             this_thread.works_for = schedule.get();
-            while (auto job = schedule->jobs.wait()) {
-                set(index, job);
+            this_thread.worker = mine->worker;
+            end_of_work at_the_end{*this, *mine};
+            while (auto job = schedule->jobs.wait(mine->dismissed)) {
+                set(*mine, job);
                 if (job->run(never)) schedule->jobs.post(*job);
                 job.reset();
-                set(index, nullptr);
+                set(*mine, nullptr);
             }
-            leave(index);
+            at_the_end.of_its_own = true;
+        }
+
+        /// The end of a worker's thread, by a forced unwind too: then another one takes its place.
+        struct end_of_work {
+            shared& all;
+            duty& mine;
+            bool of_its_own = false;
+
+            ~end_of_work() {
+                if (!of_its_own) {
+                    all.set(mine, nullptr);
+                    all.schedule->replace_worker(mine.worker);
+                }
+                all.end_work(mine);
+            }
+        };
+
+        void end_work(duty& mine) noexcept {
             bool last = false;
             {
                 lock_guard const lock(mutex_);
-                last = --workers_there == 0;
+                leave(mine);
+                // Relaxed: it is set under the same mutex.
+                if (!mine.dismissed.load(std::memory_order_relaxed)) last = --workers_there == 0;
             }
             if (last) schedule->timeouts.shut_down();
         }
@@ -114,8 +148,8 @@ private:
                 std::shared_ptr<task> in_hand;
                 {
                     lock_guard const lock(mutex_);
-                    if (duties[index].left) return true;
-                    in_hand = duties[index].in_hand;
+                    if (duties[index]->left) return true;
+                    in_hand = duties[index]->in_hand;
                 }
                 auto const patience = in_hand ? in_hand->patience() : never;
                 auto const now = monotonic_clock::now();
@@ -123,38 +157,72 @@ private:
                 auto const* const seen = in_hand.get();
                 in_hand.reset();  // without the lock: it may be the last owner
                 unique_lock lock(mutex_);
-                if (duties[index].left || duties[index].in_hand.get() != seen) continue;
+                if (duties[index]->left || duties[index]->in_hand.get() != seen) continue;
                 changed.wait_until(lock, std::min(patience, later(now, recheck_interval)));
             }
         }
 
-        void set(std::size_t index, std::shared_ptr<task> job) noexcept {
+        void set(duty& of, std::shared_ptr<task> job) noexcept {
             lock_guard const lock(mutex_);
-            duties[index].in_hand.swap(job);
+            of.in_hand.swap(job);
             changed.notify_all();
         }  // what was in hand is released here, after the lock
 
-        void leave(std::size_t index) noexcept {
-            lock_guard const lock(mutex_);
-            duties[index].left = true;
+        /// The mutex is held.
+        void leave(duty& of) noexcept {
+            of.left = true;
             changed.notify_all();
         }
 
         std::shared_ptr<scheduler> const schedule;
         mutex mutex_;
         condition_variable changed;
-        // Guarded by mutex_.
-        std::vector<duty> duties;
+        // Guarded by mutex_. One a thread, in their order; the first two never change.
+        std::vector<std::shared_ptr<duty>> duties;
         std::size_t workers_there;
+        std::uint64_t numbered = 0;
     };
 
     template <typename F>
-    void start(std::string const& name, F serve) {
-        threads_.emplace_back([name, serve, keep = shared_] {
+    thread start(std::string const& name, F serve) const {
+        return thread([name, serve, keep = shared_] {
             name_this_thread(name);
             serve(*keep);
         });
     }
+
+    thread start_worker(std::size_t index, std::shared_ptr<duty> does) const {
+        return start(name_ + '/' + std::to_string(index - first_worker),
+                     [does = std::move(does)](shared& all) { all.work(does); });
+    }
+
+    // Called under a mutex of the scheduler, never after set_workers(nullptr): threads_ is this call's.
+    bool replace(std::uint64_t worker) noexcept override {
+        std::shared_ptr<duty> old;
+        std::size_t index = first_worker;
+        for (; index < threads_.size(); ++index) {
+            lock_guard const lock(shared_->mutex_);
+            old = shared_->duties[index];
+            if (old->worker == worker) break;
+        }
+        if (index == threads_.size()) return true;  // replaced before
+        if (thrown_by([&] {
+                auto fresh = std::make_shared<duty>(++shared_->numbered);
+                auto another = start_worker(index, fresh);
+                threads_[index].detach();
+                threads_[index] = std::move(another);
+                lock_guard const lock(shared_->mutex_);
+                // Releases [dismissed].
+                old->dismissed.store(true, std::memory_order_release);
+                shared_->duties[index] = std::move(fresh);
+            })) {
+            return false;
+        }
+        shared_->schedule->jobs.look_again();
+        return true;
+    }
+
+    std::size_t count() const noexcept override { return threads_.size() - first_worker; }
 
     void shut_down() noexcept {
         shared_->schedule->ticks.shut_down();
@@ -169,6 +237,7 @@ private:
         }
     }
 
+    std::string const name_;
     std::shared_ptr<shared> const shared_;
     home_process const home_;
     std::vector<thread> threads_;  ///< timer, watchdog, workers

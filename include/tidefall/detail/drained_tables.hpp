@@ -69,6 +69,13 @@ public:
         return take(std::numeric_limits<std::size_t>::max());
     }
 
+    /// The batch that was made last stays where it is for as long as this object lives, whatever is asked for next. If
+    /// that throws, nothing has changed.
+    void keep_batch() {
+        kept_.reserve(kept_.size() + 1);
+        kept_.push_back(std::move(gathered_));
+    }
+
     /// Ready for the next swap, in the same memory.
     void clear() noexcept {
         for (auto& one : tables_) one.clear();
@@ -103,6 +110,7 @@ private:
     std::vector<Table> tables_;
     scratch<value_type> gathered_;  ///< a batch that no table has side by side
     std::span<value_type> loose_;   ///< taken to be gathered; empty but after a throw
+    std::vector<scratch<value_type>> kept_;
 };
 
 }  // namespace tidefall::inline v0::detail

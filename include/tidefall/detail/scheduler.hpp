@@ -12,6 +12,8 @@
 #include <tidefall/detail/time.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
@@ -55,7 +57,8 @@ public:
     virtual void on_overdue(time_point now) noexcept = 0;  ///< called by the watchdog
 
     /// Called by a worker; runs code of the user. From `until` on it stops early; true: it is to be queued again.
-    [[nodiscard]] virtual bool run(time_point until) noexcept = 0;
+    /// Throws nothing, but a forced unwind passes.
+    [[nodiscard]] virtual bool run(time_point until) = 0;
 
     /// Until when a runtime that is being destroyed waits for a call of `run`.
     [[nodiscard]] virtual time_point patience() noexcept = 0;
@@ -201,14 +204,22 @@ public:
         return true;
     }
 
-    /// Waits for a job; null after `shut_down`, once none is left.
-    [[nodiscard]] std::shared_ptr<task> wait() noexcept {
+    /// Waits for a job; null after `shut_down`, once none is left, and for a worker that was dismissed.
+    [[nodiscard]] std::shared_ptr<task> wait(atomic<bool> const& dismissed) noexcept {
         unique_lock lock(mutex_);
-        while (jobs_.empty()) {
+        for (;;) {
+            // Acquires [dismissed].
+            if (dismissed.load(std::memory_order_acquire)) return nullptr;
+            if (!jobs_.empty()) return unlink(*jobs_.front());
             if (shut_down_) return nullptr;
             posted_.wait_until(lock, later(monotonic_clock::now(), recheck_interval));
         }
-        return unlink(*jobs_.front());
+    }
+
+    /// Has those who wait look whether they were dismissed.
+    void look_again() noexcept {
+        lock_guard const lock(mutex_);
+        posted_.notify_all();
     }
 
     void shut_down() noexcept {
@@ -234,6 +245,17 @@ private:
     bool shut_down_ = false;
 };
 
+/// The workers of a runtime, as far as one may have to be replaced.
+class worker_source {
+public:
+    /// Starts a worker in the place of this one, which ends with its job; false if no thread can be started.
+    [[nodiscard]] virtual bool replace(std::uint64_t worker) noexcept = 0;
+    [[nodiscard]] virtual std::size_t count() const noexcept = 0;
+
+protected:
+    ~worker_source() = default;
+};
+
 /// The timers, the jobs and the clock of one runtime. With `manual`, time stands still until it is moved and nothing
 /// runs until somebody asks.
 class scheduler {
@@ -254,8 +276,35 @@ public:
     /// True where `flush` and `stop` do the work themselves, since waiting for a worker could wait for oneself.
     [[nodiscard]] bool works_on_this_thread() const noexcept { return manual_ || this_thread.works_for == this; }
 
+    /// From whom replacements come; null once there are none to be had.
+    void set_workers(worker_source* source) noexcept {
+        lock_guard const lock(workers_mutex_);
+        workers_ = source;
+    }
+
+    /// As `worker_source::replace`: for a worker whose thread ends.
+    bool replace_worker(std::uint64_t worker) noexcept {
+        lock_guard const lock(workers_mutex_);
+        return workers_ != nullptr && workers_->replace(worker);
+    }
+
+    /// The same for a worker whose call is given up; false too if as many calls as there are workers have been, and
+    /// have not returned.
+    [[nodiscard]] bool release_from_call(std::uint64_t worker) noexcept {
+        lock_guard const lock(workers_mutex_);
+        if (worker == 0 || workers_ == nullptr || late_calls_ >= workers_->count()) return false;
+        if (!workers_->replace(worker)) return false;
+        ++late_calls_;
+        return true;
+    }
+
+    void late_call_returned() noexcept {
+        lock_guard const lock(workers_mutex_);
+        --late_calls_;
+    }
+
     /// Runs one queued job of `owner` here, which looks at `until` between calls; false if there was none.
-    bool run_one_of(void const* owner, time_point until) noexcept {
+    bool run_one_of(void const* owner, time_point until) {
         auto job = jobs.take_of(owner);
         if (!job) return false;
         run(std::move(job), until);
@@ -326,7 +375,7 @@ private:
         } while (has_passed(next_alarm(), now()) || !jobs.empty());
     }
 
-    void run(std::shared_ptr<task> job, time_point until) noexcept {
+    void run(std::shared_ptr<task> job, time_point until) {
         // Sequentially consistent, with [running] in `advance`.
         running_.fetch_add(1, std::memory_order_seq_cst);
         bool const again = job->run(until);
@@ -355,6 +404,11 @@ private:
     atomic<int> running_{0};
     atomic<bool> moved_while_running_{false};
     atomic<bool> settling_{false};
+
+    mutex workers_mutex_;
+    // Guarded by workers_mutex_, which is held while a worker is started.
+    worker_source* workers_ = nullptr;
+    std::size_t late_calls_ = 0;
 };
 
 }  // namespace tidefall::inline v0::detail

@@ -15,8 +15,12 @@ template <typename T>
 class scratch {
 public:
     scratch() noexcept = default;
-    scratch(scratch const&) = delete;
-    scratch& operator=(scratch const&) = delete;
+    /// What was handed out stays where it is.
+    scratch(scratch&& other) noexcept
+        : values_(std::exchange(other.values_, nullptr)),
+          size_(std::exchange(other.size_, 0)),
+          capacity_(std::exchange(other.capacity_, 0)) {}
+    scratch& operator=(scratch&&) = delete;
     ~scratch() {
         clear();
         shrink_to_fit();

@@ -21,6 +21,7 @@ struct thread_state {
     user_frame const* dropping = nullptr;  ///< the innermost `undelivered` that a write called to make room
     user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
     void const* works_for = nullptr;       ///< the scheduler whose worker this thread is
+    std::uint64_t worker = 0;              ///< which of its workers; 0: none
 };
 
 inline constinit thread_local thread_state this_thread{};

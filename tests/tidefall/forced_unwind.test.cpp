@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+//
+// A processor that ends its thread: pthread_exit unwinds the stack by force.
+#include <version>
+
+#if defined(__GLIBCXX__) && (defined(__unix__) || defined(__APPLE__))
+
+#include "../support/buffers.hpp"
+#include "../support/common.hpp"
+#include "../support/latch.hpp"
+#include "../support/recorder.hpp"
+#include "../support/threads.hpp"
+
+#include <tidefall/runtime.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <pthread.h>
+
+using namespace std::chrono_literals;
+using tests::any_buffer;
+using tests::event_log;
+using tests::latch;
+using tests::numbers;
+using tests::returns;
+using tests::until;
+using tidefall::drain_report;
+using tidefall::failure_reason;
+
+BUFFER_TEST_CASE("forced unwind: a call that ends its thread fails its batch, and the partition goes on",
+                 EVERY_BUFFER) {
+    auto const log = std::make_shared<event_log>();
+    returns<int> const back;
+    std::atomic<int> calls{0};
+    std::vector<int> processed;
+    any_buffer items(
+        kind, {.partitions = 1, .processing_interval = 1h, .processing_batch_size = 2, .telemetry = log},
+        [&](std::span<int> batch) {
+            if (++calls == 2) pthread_exit(nullptr);
+            processed.insert(processed.end(), batch.begin(), batch.end());
+        },
+        back);
+    log->clear();
+    items.write_all(numbers(0, 7));
+    CHECK(items.flush() == drain_report{.processed = 5, .failed = 2});
+    CHECK(processed.size() == 5);
+    CHECK(back.values().size() == 2);
+    CHECK(back.all()[0].reason == failure_reason::exception);
+    CHECK(back.all()[0].error == nullptr);
+    auto const lines = log->lines();
+    CHECK(std::count_if(lines.begin(), lines.end(), [](auto const& line) {
+              return line.find("processing_exception 0 2") == 0 && line.find("forced unwind") != std::string::npos;
+          }) == 1);
+    CHECK(std::count(lines.begin(), lines.end(), "processing_failed 0 2 exception") == 1);
+    CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 7") == 1);
+    items.write(9);
+    CHECK(items.stop() == drain_report{.processed = 1});
+    tests::check_conservation(items.stats());
+}
+
+BUFFER_TEST_CASE("forced unwind: every worker is replaced, however often", EVERY_BUFFER) {
+    auto const threads = tests::thread_count();
+    auto const runtime = tidefall::make_runtime({.workers = 2, .thread_name = "ends"});
+    {
+        any_buffer items(kind,
+                         {.partitions = 2, .processing_interval = 1h, .processing_batch_size = 1, .runtime = runtime},
+                         [&](std::span<int> batch) {
+                             if (batch[0] % 2 == 0) pthread_exit(nullptr);
+                         });
+        items.write_all(numbers(0, 40));
+        auto const report = items.flush();
+        CHECK(report == drain_report{.processed = 20, .failed = 20});
+    }
+    if (threads > 0) {
+        until([&] {
+            auto const all = tests::threads();
+            auto const named = [&](char const* name) {
+                return std::count_if(all.begin(), all.end(), [&](auto const& one) { return one.name == name; });
+            };
+            return named("ends/0") == 1 && named("ends/1") == 1 && all.size() <= threads + 4;
+        });
+    }
+}
+
+BUFFER_TEST_CASE("forced unwind: in table mode the table is lost with the call", EVERY_BUFFER) {
+    std::atomic<int> calls{0};
+    any_buffer items(kind, {.partitions = 1, .processing_interval = 1h}, [&](std::vector<int>) {
+        if (++calls == 1) pthread_exit(nullptr);
+    });
+    items.write_all(numbers(0, 5));
+    CHECK(items.flush() == drain_report{.failed = 5});
+    items.write_all(numbers(0, 3));
+    CHECK(items.stop() == drain_report{.processed = 3});
+}
+
+BUFFER_TEST_CASE("forced unwind: of the last call before a stop, or of a late one", EVERY_BUFFER) {
+    {
+        any_buffer items(kind, {.partitions = 1, .processing_interval = 1h},
+                         [](std::span<int>) { pthread_exit(nullptr); });
+        items.write_all(numbers(0, 5));
+        CHECK(items.stop() == drain_report{.failed = 5});
+    }
+    latch let_go;
+    std::atomic<bool> entered{false};
+    returns<int> const back;
+    any_buffer items(
+        kind,
+        {.partitions = 1,
+         .processing_interval = 1h,
+         .processing_timeout = std::chrono::nanoseconds::max(),
+         .timeout_action = tidefall::timeout_action::abandon},
+        [&](std::span<int>) {
+            if (entered.exchange(true)) return;
+            let_go.wait();
+            pthread_exit(nullptr);
+        },
+        back);
+    items.write_all(numbers(0, 3));
+    items.flush(0s);
+    until([&] { return entered.load(); });
+    items.update_options({.processing_timeout = 1ns});
+    until([&] { return items.stats().abandoned == 3; });
+    items.update_options({.processing_timeout = std::chrono::nanoseconds::max()});
+    let_go.open();
+    until([&] { return items.stats().abandoned == 0; });
+    CHECK(back.values().size() == 3);
+    CHECK(back.all()[0].reason == failure_reason::timeout);
+    items.write(1);
+    CHECK(items.stop() == drain_report{.processed = 1});
+}
+
+#endif
