@@ -122,6 +122,7 @@ public:
             detail::leave_forever(std::move(runtime_));
             return;
         }
+        assert_outside_locks();
         if (detail::inside_callback::of(core_.get())) {
             for (auto const& one : *partitions_) one->close(deadline(shutdown_timeout()));
             return;

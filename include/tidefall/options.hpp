@@ -119,8 +119,15 @@ public:
 
 namespace detail {
 
+/// In the largest unit that says it exactly.
 inline std::string to_text(std::chrono::nanoseconds value) {
-    return value == std::chrono::nanoseconds::max() ? "nanoseconds::max()" : std::to_string(value.count()) + "ns";
+    if (value == std::chrono::nanoseconds::max()) return "nanoseconds::max()";
+    if (value == std::chrono::nanoseconds::min()) return "nanoseconds::min()";
+    auto const count = value.count();
+    if (count % 1'000'000'000 == 0) return std::to_string(count / 1'000'000'000) + "s";
+    if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + "ms";
+    if (count % 1'000 == 0) return std::to_string(count / 1'000) + "us";
+    return std::to_string(count) + "ns";
 }
 
 inline void require_at_least_one(std::string_view option, std::optional<std::size_t> value, std::string_view rule) {

@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: MIT
 //
-// Code that runs under a lock and calls the same buffer would wait for itself for ever: debug builds say so instead.
+// Code that runs under a lock and calls the same buffer, or ends it, would wait for itself for ever: debug builds say
+// so instead.
 #undef NDEBUG
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 
 #include <csignal>
 #include <cstdlib>
+#include <span>
+#include <string_view>
 
-int main() {
+namespace {
+
+/// An exit destroys what is static.
+void exit_under_a_lock() {
+    static tidefall::hash_map<int, int> map({.runtime = tidefall::make_manual_runtime()},
+                                            [](std::span<tidefall::entry<int, int>>) {});
+    map.update(1, [](int&) { std::exit(1); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
     // The message of the assertion is what the test looks for.
     std::signal(SIGABRT, [](int) { std::_Exit(0); });
+    if (argc == 2 && std::string_view(argv[1]) == "exit") exit_under_a_lock();
     auto const clock = tidefall::make_manual_runtime();
     tidefall::hash_map<int, int> other({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});
     tidefall::hash_map<int, int> map({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});

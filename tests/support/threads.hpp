@@ -3,10 +3,12 @@
 // What the system says of this process's threads. Linux; elsewhere the counts are 0, which makes their checks void.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace tests {
@@ -40,6 +42,16 @@ inline std::vector<thread_info> threads() {
 
 inline std::size_t thread_count() {
     return threads().size();
+}
+
+/// Waits until there are as many: a thread that has been joined may be listed for a moment more. False after a minute.
+inline bool thread_count_becomes(std::size_t count) {
+    auto const until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (thread_count() != count) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::yield();
+    }
+    return true;
 }
 
 }  // namespace tests
