@@ -47,6 +47,9 @@ allocations allocated() noexcept {
 void fail_allocation(std::uint64_t nth) noexcept {
     until_failure = nth;
 }
+bool allocation_is_to_fail() noexcept {
+    return until_failure > 0;
+}
 
 }  // namespace tests
 

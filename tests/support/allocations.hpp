@@ -15,7 +15,10 @@ struct allocations {
 
 [[nodiscard]] allocations allocated() noexcept;
 
-/// From now on every n-th allocation on this thread throws std::bad_alloc, once; 0: none does.
+/// The n-th allocation from now on this thread throws std::bad_alloc, once; 0: none does.
 void fail_allocation(std::uint64_t nth) noexcept;
+
+/// True if the one that was asked for last is still to come.
+[[nodiscard]] bool allocation_is_to_fail() noexcept;
 
 }  // namespace tests

@@ -23,6 +23,17 @@ enum class site {
     copy_version,
     compare_versions,
     change,
+    move_value,
+    make_sort_key,
+    copy_sort_key,
+    move_sort_key,
+    project,
+    compare,
+    iterate,
+    process,
+    undelivered,
+    hook,
+    copy_callable,
 };
 
 struct injected : std::runtime_error {
@@ -58,14 +69,16 @@ struct alive {
     ~alive() { --count; }
 };
 
-/// A number whose construction may throw, at one of two sites, and whose moves do not. A moved-from one holds -1.
-template <site Make, site Copy>
+/// A number whose construction may throw, at one of two sites; its moves too, where they are given one. A moved-from
+/// one holds -1, one whose move threw what it held.
+template <site Make, site Copy, site Move = site::nowhere>
 class tracked {
 public:
     tracked() : number_(0) { fault::pass(Make); }
     tracked(int number) : number_(number) { fault::pass(Make); }  // NOLINT(google-explicit-constructor)
     tracked(tracked const& other) : number_(other.number_), alive_(other.alive_) { fault::pass(Copy); }
-    tracked(tracked&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+    tracked(tracked&& other) noexcept(Move == site::nowhere)
+        : number_((fault::pass(Move), std::exchange(other.number_, -1))) {}
     tracked& operator=(tracked const&) = delete;
     ~tracked() = default;
 

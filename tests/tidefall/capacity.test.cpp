@@ -472,52 +472,6 @@ TEST_CASE("capacity: a write from inside the undelivered of drop_oldest drops no
     check_conservation(items.stats());
 }
 
-namespace {
-
-struct throws_on_demand {
-    explicit throws_on_demand(int number) : value(number) {}
-    throws_on_demand(throws_on_demand const& other) : value(other.value) {
-        if (copies-- == 0) throw std::runtime_error("copy");
-    }
-    throws_on_demand(throws_on_demand&& other) noexcept(false) : value(other.value) {
-        if (moves-- == 0) throw std::runtime_error("move");
-    }
-    int value;
-    static inline int copies = -1;
-    static inline int moves = -1;
-};
-
-}  // namespace
-
-TEST_CASE("capacity: where an item of drop_oldest throws, the queue is as it was") {
-    auto const clock = tidefall::make_manual_runtime();
-    std::vector<int> seen;
-    int lost = 0;
-    tidefall::queue<throws_on_demand> items(
-        {.partitions = 1, .capacity = 2, .overflow = overflow_policy::drop_oldest, .runtime = clock},
-        [&](std::span<throws_on_demand> batch) {
-            for (auto const& one : batch) seen.push_back(one.value);
-        },
-        [&](std::span<throws_on_demand> values, tidefall::failure const&) { lost += static_cast<int>(values.size()); });
-    items.push(throws_on_demand(1));
-    items.push(throws_on_demand(2));
-    auto const before = items.stats();
-    SECTION("the new one") {
-        throws_on_demand const third(3);
-        throws_on_demand::copies = 0;
-        CHECK_THROWS(items.push(third));
-    }
-    SECTION("the oldest one, when it is taken out") {
-        throws_on_demand::moves = 1;
-        CHECK_THROWS(items.push(throws_on_demand(3)));
-    }
-    throws_on_demand::copies = throws_on_demand::moves = -1;
-    CHECK(items.stats() == before);
-    CHECK(lost == 0);
-    clock->advance(0s);
-    CHECK(seen == std::vector<int>{1, 2});
-}
-
 // ---- updates
 
 TEST_CASE("capacity: one that is set below what waits starts a drain at once, and one taken away refuses nothing") {

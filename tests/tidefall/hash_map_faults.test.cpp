@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Whatever code of the user throws in a call of a hash map, at whichever of its turns: nothing changed, nothing is
-// counted, nothing leaks, and the next write succeeds. `hash_map_memory` does the same with allocations.
+// What becomes of the arguments, of a key that is held and of a tick where code of the user throws in a call of a hash
+// map. `sweeps` tries what else must hold, at every turn of every call.
 #include "../support/catch.hpp"
 #include "../support/tracked.hpp"
 
@@ -9,12 +9,10 @@
 #include <tidefall/manual_runtime.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
-#include <functional>
-#include <map>
-#include <memory>
+#include <cstdint>
 #include <span>
-#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -68,89 +66,11 @@ std::vector<row> const as_it_was = [] {
     return rows;
 }();
 
-struct call {
-    char const* name;
-    std::function<void(map_type&)> run;
-};
-
 tracked_key const old_key(3);
 tracked_key const new_key(30);
 tracked_value const given(7);
-tracked_version const newer(11);
-
-/// Calls that are single writes, or no writes.
-std::vector<call> const calls{
-    {"put a new key", [](map_type& map) { map.put(new_key, given); }},
-    {"put an old key", [](map_type& map) { map.put(old_key, given); }},
-    {"put of what converts", [](map_type& map) { map.put(30, 7); }},
-    {"put of what converts, on an old key", [](map_type& map) { map.put(3, 7); }},
-    {"put_newer of a new key", [](map_type& map) { map.put_newer(new_key, given, newer); }},
-    {"put_newer of an old key", [](map_type& map) { map.put_newer(old_key, given, newer); }},
-    {"put_newer of what converts", [](map_type& map) { map.put_newer(3, 7, 11); }},
-    {"update a new key", [](map_type& map) { map.update(new_key, [](tracked_value&) { fault::pass(site::change); }); }},
-    {"update an old key",
-     [](map_type& map) { map.update(old_key, [](tracked_value&) { fault::pass(site::change); }); }},
-    {"update a new key from a value",
-     [](map_type& map) { map.update(new_key, given, [](tracked_value&) { fault::pass(site::change); }); }},
-    {"update an old key from a value",
-     [](map_type& map) { map.update(old_key, given, [](tracked_value&) { fault::pass(site::change); }); }},
-    {"get", [](map_type& map) { static_cast<void>(map.get(old_key)); }},
-    {"get_or", [](map_type& map) { static_cast<void>(map.get_or(new_key, given)); }},
-    {"get by what converts", [](map_type& map) { static_cast<void>(map.get(3)); }},
-    {"contains", [](map_type& map) { map.contains(old_key); }},
-    {"erase", [](map_type& map) { map.erase(old_key); }},
-    {"erase by what converts", [](map_type& map) { map.erase(3); }},
-};
-
-constexpr site sites[] = {
-    site::hash,       site::equal,        site::make_key,     site::copy_key,         site::make_value,
-    site::copy_value, site::make_version, site::copy_version, site::compare_versions, site::change,
-};
 
 }  // namespace
-
-TEST_CASE("hash map faults: a call that throws changes nothing, and the next one succeeds") {
-    auto const alive_before = alive::count;
-    std::map<std::string, std::size_t> thrown;
-    for (auto const& one : calls) {
-        for (auto const where : sites) {
-            bool succeeded = false;
-            for (std::size_t n = 1; !succeeded; ++n) {
-                INFO(one.name << ", site " << static_cast<int>(where) << ", call " << n);
-                {
-                    scene on;
-                    auto const before = on.map.stats();
-                    fault::arm(where, n);
-                    try {
-                        one.run(on.map);
-                        succeeded = true;
-                        fault::disarm();
-                    } catch (injected const&) {
-                        fault::disarm();
-                        ++thrown[one.name];
-                        CHECK((on.map.stats() == before));
-                        CHECK(on.map.size() == 10);
-                        CHECK(on.map.get(old_key)->number() == 3);
-                        CHECK(!on.map.contains(new_key));
-                        auto expected = as_it_was;
-                        if (n % 2 == 0) {
-                            CHECK(on.map.put(40, 1) == write_status::accepted);
-                            expected.emplace_back(40, 1, 0, 0);
-                        }
-                        CHECK(on.drained() == expected);
-                        one.run(on.map);
-                    }
-                }
-                CHECK(alive::count == alive_before);
-                REQUIRE(n < 100);
-            }
-        }
-    }
-    for (auto const& one : calls) {
-        INFO(one.name);
-        CHECK(thrown[one.name] > 0);
-    }
-}
 
 TEST_CASE("hash map faults: an rvalue key is not lost where the equality throws") {
     scene on;
@@ -207,72 +127,6 @@ TEST_CASE("hash map faults: an update that throws in an empty map sets no tick")
     CHECK(map.put(1, 1) == write_status::accepted);
     clock->advance(std::chrono::seconds(5));
     CHECK(map.stats().processed == 1);
-}
-
-TEST_CASE("hash map faults: a bulk write that throws keeps the prefix") {
-    auto const alive_before = alive::count;
-    {
-        std::vector<std::pair<tracked_key, tracked_value>> pairs;
-        std::vector<std::tuple<tracked_key, tracked_value, tracked_version>> triples;
-        for (int i = 0; i < 8; ++i) {
-            // Keys that are there and keys that are not, in turn.
-            auto const key = i % 2 == 0 ? i : 20 + i;
-            pairs.emplace_back(key, 100 + i);
-            triples.emplace_back(key, 100 + i, 11);
-        }
-        bool const versions = GENERATE(false, true);
-        for (auto const where : sites) {
-            bool succeeded = false;
-            for (std::size_t n = 1; !succeeded; ++n) {
-                INFO("site " << static_cast<int>(where) << ", call " << n << ", versions " << versions);
-                scene on;
-                auto const before = on.map.stats();
-                fault::arm(where, n);
-                try {
-                    auto const count = versions ? on.map.put_all_newer(triples) : on.map.put_all(pairs);
-                    succeeded = true;
-                    CHECK(count == 8);
-                } catch (injected const&) {
-                }
-                fault::disarm();
-                auto const after = on.map.stats();
-                auto const accepted = after.accepted - before.accepted;
-                CHECK(after.refused == before.refused);
-                CHECK((succeeded ? accepted == 8 : accepted < 8));
-                auto expected = as_it_was;
-                for (std::size_t i = 0; i < accepted; ++i) {
-                    auto const key = pairs[i].first.number();
-                    row const written{key, pairs[i].second.number(), versions ? 11 : 0,
-                                      versions && i % 2 == 0 ? 2U : 0U};
-                    if (i % 2 == 0) {
-                        expected[static_cast<std::size_t>(key)] = written;
-                    } else {
-                        expected.push_back(written);
-                    }
-                }
-                CHECK(after.coalesced - before.coalesced == (accepted + 1) / 2);
-                CHECK(on.map.put(90, 1) == write_status::accepted);
-                expected.emplace_back(90, 1, 0, 0);
-                std::sort(expected.begin(), expected.end());
-                CHECK(on.drained() == expected);
-                REQUIRE(n < 1'000);
-            }
-        }
-    }
-    CHECK(alive::count == alive_before);
-}
-
-TEST_CASE("hash map faults: a function of partition_by that throws keeps the prefix") {
-    scene on;
-    std::vector<std::pair<int, int>> pairs{{20, 1}, {21, 2}, {22, 3}};
-    auto const before = on.map.stats();
-    int called = 0;
-    auto const by = [&](std::pair<int, int> const&) {
-        if (++called == 3) throw injected();
-        return 1;
-    };
-    CHECK_THROWS_AS(on.map.put_all(pairs, tidefall::partition_by{by}), injected);
-    CHECK(on.map.stats().accepted == before.accepted + 2);
 }
 
 TEST_CASE("hash map faults: a find in a drained table that throws leaves the table") {

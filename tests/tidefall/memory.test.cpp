@@ -238,53 +238,6 @@ TEST_CASE("memory: what stays unused is given back while ticks go on") {
     CHECK(allocated().live_bytes - before < 8'192);
 }
 
-TEST_CASE("memory: whichever allocation fails, nothing is lost") {
-    auto const clock = tidefall::make_manual_runtime();
-    bool succeeded = false;
-    for (std::uint64_t n = 1; !succeeded; ++n) {
-        std::size_t delivered = 0;
-        std::size_t returned = 0;
-        std::size_t accepted = 0;
-        {
-            tidefall::queue<int, tidefall::sorted_by<std::identity{}>> items(
-                {.partitions = 1, .processing_batch_size = 1000, .runtime = clock},
-                [&](std::span<int> batch, std::stop_token const&) { delivered += batch.size(); },
-                [&](std::span<int> rest, tidefall::failure const&) { returned += rest.size(); });
-            tests::fail_allocation(n);
-            try {
-                for (int i = 0; i < 3000; ++i) {
-                    items.push(3000 - i);
-                    ++accepted;
-                }
-                clock->advance(5s);
-            } catch (std::bad_alloc const&) {
-            }
-            succeeded = accepted == 3000 && delivered == 3000;
-            tests::fail_allocation(0);
-            CHECK(items.size() + delivered + returned == accepted);
-            items.push(1);  // it goes on
-            ++accepted;
-        }
-        CHECK(delivered + returned == accepted);
-    }
-}
-
-TEST_CASE("memory: whichever allocation fails in the constructor, nothing is left") {
-    auto const clock = tidefall::make_manual_runtime();
-    bool succeeded = false;
-    auto const before = allocated().live_bytes;
-    for (std::uint64_t n = 1; !succeeded; ++n) {
-        tests::fail_allocation(n);
-        try {
-            tidefall::queue<int> items({.partitions = 3, .runtime = clock}, [](std::span<int>) {});
-            succeeded = true;
-        } catch (std::bad_alloc const&) {
-        }
-        tests::fail_allocation(0);
-        CHECK(allocated().live_bytes == before);
-    }
-}
-
 TEST_CASE("memory: a queue whose every seventh filling is large keeps what that needs") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},

@@ -3,7 +3,6 @@
 #include "../support/common.hpp"
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
-#include "../support/throwing_move.hpp"
 
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -25,7 +24,6 @@ using namespace std::chrono_literals;
 using tests::numbers;
 using tests::one_partition;
 using tests::recorder;
-using tests::throwing_move;
 using tidefall::write_status;
 
 namespace {
@@ -328,44 +326,6 @@ TEST_CASE("queue: items may be move-only, over-aligned, constant, large, bool or
     }
 }
 
-TEST_CASE("queue: a move that throws at the n-th call loses no value") {
-    auto const clock = tidefall::make_manual_runtime();
-    int thrown = 0;
-    for (int n = 1; n < 200; ++n) {
-        std::size_t delivered = 0;
-        std::size_t returned = 0;
-        throwing_move::throw_after = n;
-        {
-            tidefall::queue<throwing_move> items(
-                one_partition(clock, 7), [&](std::span<throwing_move> batch) { delivered += batch.size(); },
-                [&](std::span<throwing_move> rest, tidefall::failure const&) { returned += rest.size(); });
-            std::size_t accepted = 0;
-            try {
-                throwing_move const constant(1);
-                for (int i = 0; i < 130; ++i) {
-                    items.push(constant);
-                    ++accepted;
-                    items.push(throwing_move(i));
-                    ++accepted;
-                    items.emplace(i);
-                    ++accepted;
-                }
-            } catch (std::runtime_error const&) {
-                ++thrown;
-            }
-            CHECK(items.size() == accepted);
-            items.flush();
-            auto const stats = items.stats();
-            CHECK(stats.accepted == accepted);
-            CHECK(stats.processed == delivered);
-            CHECK(stats.failed == returned);
-            CHECK(delivered + returned == accepted);
-        }
-        CHECK(throwing_move::alive == 0);
-    }
-    CHECK(thrown > 0);
-}
-
 TEST_CASE("queue: a value is moved at most twice before the processor sees it") {
     struct counted {
         counted() = default;
@@ -401,30 +361,6 @@ TEST_CASE("queue: a value is moved at most twice before the processor sees it") 
         CHECK(most_copies == 1);
         CHECK(most_moves <= 2);
     }
-}
-
-TEST_CASE("queue: a copy that throws leaves the queue as it was; a bulk write keeps what came before") {
-    struct copied {
-        explicit copied(int v) : value(v) {}
-        copied(copied const& other) : value(other.value) {
-            if (value == 13) throw std::runtime_error("unlucky");
-        }
-        copied(copied&& other) noexcept : value(other.value) {}
-        int value;
-    };
-    auto const clock = tidefall::make_manual_runtime();
-    int processed = 0;
-    tidefall::queue<copied> items(one_partition(clock),
-                                  [&](std::span<copied> b) { processed += static_cast<int>(b.size()); });
-    copied const unlucky(13);
-    CHECK_THROWS_AS(items.push(unlucky), std::runtime_error);
-    CHECK(items.size() == 0);
-    std::vector<copied> range;
-    for (int i = 0; i < 20; ++i) range.emplace_back(i);
-    CHECK_THROWS_AS(items.push_range(range), std::runtime_error);
-    CHECK(items.stats().accepted == 13);
-    clock->advance(5s);  // the tick was set although the write threw
-    CHECK(processed == 13);
 }
 
 // ---- table mode

@@ -5,7 +5,6 @@
 #include "../support/common.hpp"
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
-#include "../support/throwing_move.hpp"
 
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -29,7 +28,6 @@ using tests::numbers;
 using tests::one_partition;
 using tests::recorder;
 using tests::returns;
-using tests::throwing_move;
 using tests::until;
 using tidefall::drain_report;
 using tidefall::failure_reason;
@@ -165,67 +163,6 @@ TEST_CASE("queue: a comparator that throws fails the table and loses no value") 
         }
     }
     CHECK(failed);
-}
-
-TEST_CASE("queue: sorted, a move that throws while values are gathered loses no value") {
-    auto const clock = tidefall::make_manual_runtime();
-    for (int n = 101; n < 330; n += 3) {
-        std::size_t delivered = 0;
-        std::size_t returned = 0;
-        {
-            throwing_move::throw_after = n;
-            auto const processor = [&](std::span<throwing_move> batch) { delivered += batch.size(); };
-            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
-                returned += rest.size();
-            };
-            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value, std::greater<>>> items(
-                one_partition(clock, 7), processor, undelivered);
-            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
-            items.flush();
-            CHECK(items.stats().processed == delivered);
-            CHECK(items.stats().failed == returned);
-            CHECK(delivered + returned == 100);
-        }
-        {
-            delivered = 0;
-            returned = 0;
-            throwing_move::throw_after = n;
-            auto const processor = [&](tidefall::queue_table<throwing_move> whole) { delivered += whole.size(); };
-            auto const undelivered = [&](std::span<throwing_move> rest, tidefall::failure const&) {
-                returned += rest.size();
-            };
-            tidefall::queue<throwing_move, tidefall::sorted_by<&throwing_move::value>> items(one_partition(clock),
-                                                                                             processor, undelivered);
-            for (int i = 0; i < 100; ++i) items.push(throwing_move(i));
-            items.flush();
-            CHECK(delivered + returned == 100);
-        }
-        CHECK(throwing_move::alive == 0);
-    }
-}
-
-TEST_CASE("queue: sorted by key, a copy that throws takes its key back") {
-    struct fragile {
-        int value;
-        explicit fragile(int v) : value(v) {}
-        fragile(fragile const& other) : value(other.value) {
-            if (value < 0) throw std::runtime_error("copy");
-        }
-    };
-    auto const clock = tidefall::make_manual_runtime();
-    std::vector<int> seen;
-    tidefall::queue<fragile, tidefall::sorted_by_key<int>> items({.partitions = 1, .runtime = clock},
-                                                                 [&](std::span<fragile> batch) {
-                                                                     for (auto const& one : batch)
-                                                                         seen.push_back(one.value);
-                                                                 });
-    fragile const bad(-1);
-    items.push(fragile(3), tidefall::sort_key{3});
-    CHECK_THROWS_AS(items.push(bad, tidefall::sort_key{0}), std::runtime_error);
-    items.push(fragile(2), tidefall::sort_key{2});
-    items.push(fragile(1), tidefall::sort_key{1});
-    items.flush();
-    CHECK(seen == std::vector<int>{1, 2, 3});
 }
 
 // ---- while it is sorted
