@@ -2,7 +2,9 @@
 //
 // Many threads on few keys, against ticks all the time: no update is lost, no older version comes after a newer one,
 // each accepted write has one outcome.
-#include "../support/catch.hpp"
+#include "../support/checker.hpp"
+#include "../support/common.hpp"
+#include "../support/stress.hpp"
 
 #include <tidefall/hash_map.hpp>
 
@@ -11,47 +13,20 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <mutex>
-#include <random>
 #include <span>
-#include <string>
-#include <thread>
-#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
+using tests::checker;
+using tests::stamp;
 using tidefall::entry;
 using tidefall::hash_map;
 using tidefall::write_status;
 
 namespace {
 
-/// A chance that is the same for the same seed; TIDEFALL_SEED in the environment repeats a run.
-std::uint64_t seed() {
-    static std::uint64_t const chosen = [] {
-        char const* const given = std::getenv("TIDEFALL_SEED");
-        auto const value = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-        WARN("TIDEFALL_SEED=" << value);
-        return static_cast<std::uint64_t>(value);
-    }();
-    return chosen;
-}
-
 constexpr std::size_t threads = 4;
-
-template <typename Work>
-void on_threads(Work work) {
-    std::vector<std::thread> all;
-    for (std::size_t thread = 0; thread < threads; ++thread) all.emplace_back([&work, thread] { work(thread); });
-    for (auto& one : all) one.join();
-}
-
-void check_conservation(tidefall::buffer_stats const& stats) {
-    CHECK(stats.accepted == stats.processed + stats.failed + stats.dropped + stats.coalesced + stats.erased +
-                                stats.pending + stats.in_flight);
-}
 
 tidefall::options ticking(std::size_t partitions) {
     return {.partitions = partitions, .processing_interval = 1ms, .processing_batch_size = 16};
@@ -59,32 +34,42 @@ tidefall::options ticking(std::size_t partitions) {
 
 }  // namespace
 
-TEST_CASE("stress: the sums of many threads' updates are exact") {
-    constexpr std::uint64_t keys = 5;
-    constexpr std::uint64_t updates = 200'000;
-    std::array<std::atomic<std::uint64_t>, keys> delivered{};
-    tidefall::buffer_stats stats;
-    {
-        hash_map<std::uint64_t, std::uint64_t> map(ticking(2), [&](std::span<entry<std::uint64_t, std::uint64_t>> all) {
-            for (auto const& one : all) delivered[one.key] += one.value;
-        });
-        on_threads([&](std::size_t thread) {
-            for (std::uint64_t i = 0; i < updates; ++i) {
-                auto const key = (i + thread) % keys;
-                if (i % 2 == 0) {
-                    map.update(key, [](std::uint64_t& sum) { ++sum; });
-                } else {
-                    map.update(key, std::uint64_t{0}, [](std::uint64_t& sum) { ++sum; });
-                }
-            }
-        });
-        map.stop();
-        stats = map.stats();
-    }
-    for (auto const& sum : delivered) CHECK(sum == threads * updates / keys);
+TEST_CASE("stress: 20,000,000 updates: the sums are exact, and no older value comes after a newer one") {
+    struct sum {
+        stamp last{};
+        std::uint64_t added = 0;
+    };
+    constexpr std::uint32_t keys = 500;
+    std::uint64_t const updates = tests::unless_sanitized(5'000'000);
+    checker check(std::vector<checker::lane_rule>(keys, {checker::rule::last, true}));
+    auto how = ticking(2);
+    how.processing_batch_size = 100;
+    hash_map<std::uint32_t, sum> map(how, [&](std::span<entry<std::uint32_t, sum> const> all) {
+        for (auto const& one : all) {
+            check.came_out(one.key == one.value.last.lane ? one.value.last : stamp{}, checker::turn::regular,
+                           one.value.added);
+        }
+    });
+    tests::on_threads(threads, [&](std::size_t thread) {
+        tests::dice random(tests::stress_seed() + thread);
+        for (std::uint64_t i = 0; i < updates; ++i) {
+            // Most writes meet on a few keys.
+            auto const key = static_cast<std::uint32_t>(random.below(i % 4 == 0 ? keys : 5));
+            auto const mark = check.next(key);
+            auto const add = [&](sum& to) {
+                to.last = mark;
+                to.added += i;
+            };
+            auto const status = i % 2 == 0 ? map.update(key, add) : map.update(key, sum{}, add);
+            if (status == write_status::accepted) check.wrote(mark, i);
+        }
+    });
+    CHECK(map.stop(std::chrono::nanoseconds::max()).complete);
+    auto const stats = map.stats();
     CHECK(stats.accepted == threads * updates);
     CHECK(stats.accepted == stats.processed + stats.coalesced);
     CHECK(stats.ticks > 1);
+    CHECK(check.verdict() == "");
 }
 
 TEST_CASE("stress: with automatic versions, of two calls one after the other the later wins, over ticks too") {
@@ -108,18 +93,18 @@ TEST_CASE("stress: with automatic versions, of two calls one after the other the
         hash_map<std::size_t, std::size_t> map(ticking(3), [&](std::span<entry<std::size_t, std::size_t>> all) {
             for (auto const& one : all) delivered[one.key].push_back({one.value, one.version});
         });
-        on_threads([&](std::size_t thread) {
-            std::mt19937_64 random(seed() + thread);
+        tests::on_threads(threads, [&](std::size_t thread) {
+            tests::dice random(tests::stress_seed() + thread);
             for (std::size_t i = 0; i < writes; ++i) {
                 auto const id = thread * writes + i;
                 when[id].begin = ++time;
-                if (map.put_newer(random() % keys, id) == write_status::stale) ++stale;
+                if (map.put_newer(random.below(keys), id) == write_status::stale) ++stale;
                 when[id].end = ++time;
             }
         });
         map.stop();
         CHECK(map.stats().refused == stale);
-        check_conservation(map.stats());
+        tests::check_conservation(map.stats());
     }
     std::uint64_t overtaken = 0;
     std::uint64_t doubled = 0;
@@ -167,7 +152,7 @@ TEST_CASE("stress: one tick delivers of each key the greatest version that it ac
                 greatest[one.key] = std::max(greatest[one.key], one.version);
             }
         });
-        on_threads([&](std::size_t thread) {
+        tests::on_threads(threads, [&](std::size_t thread) {
             for (std::uint64_t i = 0; i < writes; ++i) {
                 auto const key = (i + thread) % keys;
                 auto const version = ++next[key];
@@ -175,7 +160,7 @@ TEST_CASE("stress: one tick delivers of each key the greatest version that it ac
             }
         });
         map.stop();
-        check_conservation(map.stats());
+        tests::check_conservation(map.stats());
     }
     CHECK(doubled == 0);
     CHECK(wrong == 0);
@@ -184,77 +169,5 @@ TEST_CASE("stress: one tick delivers of each key the greatest version that it ac
         CHECK(updates[key] + entries[key] == accepted[key]);
         // Nothing is newer than the last version, so it was accepted, and delivered.
         CHECK(greatest[key] == next[key]);
-    }
-}
-
-TEST_CASE("stress: every write, read and erase at once, with failures, flushes and a stop in the midst") {
-    for (int round = 0; round < 6; ++round) {
-        INFO("round " << round);
-        std::atomic<std::uint64_t> delivered{0};
-        std::atomic<std::uint64_t> returned{0};
-        std::atomic<std::uint64_t> accepted{0};
-        std::atomic<std::uint64_t> refused{0};
-        std::atomic<std::uint64_t> erased{0};
-        tidefall::buffer_stats stats;
-        {
-            using map_type = hash_map<std::string, std::shared_ptr<std::uint64_t>>;
-            auto how = ticking(2);
-            how.drain_threshold = 200;
-            map_type map(
-                how,
-                [&](std::span<map_type::value_type> all) {
-                    if (round % 2 == 1 && *all.front().value % 5 == 0) throw 1;
-                    delivered += all.size();
-                },
-                [&](std::span<map_type::value_type> all, tidefall::failure const&) { returned += all.size(); });
-            auto const count = [&](write_status status) {
-                (status == write_status::accepted ? accepted : refused) += 1;
-                return status != write_status::stopped;
-            };
-            on_threads([&](std::size_t thread) {
-                std::mt19937_64 random(seed() + thread + 10 * static_cast<std::uint64_t>(round));
-                bool open = true;
-                for (std::uint64_t i = 0; i < 40'000 && open; ++i) {
-                    auto const key = "a key of more than fits in place " + std::to_string(random() % 500);
-                    switch (random() % 12) {
-                        case 0: open = count(map.put_newer(key, std::make_shared<std::uint64_t>(i))); break;
-                        case 1:
-                            open = count(map.put_newer(key, std::make_shared<std::uint64_t>(i), random() % 9));
-                            break;
-                        case 2: {
-                            using shared = std::shared_ptr<std::uint64_t>;
-                            open = count(map.update(key, [i](shared& v) { v = std::make_shared<std::uint64_t>(i); }));
-                            break;
-                        }
-                        case 3:
-                        case 4:
-                            if (map.erase(key)) ++erased;
-                            break;
-                        case 5: {
-                            auto const found = map.get(key);
-                            if (found && *found == nullptr) FAIL("a value without content");
-                            break;
-                        }
-                        case 6: map.contains(key); break;
-                        case 7:
-                            if (random() % 1'000 == 0) map.flush();
-                            if (random() % 100 == 0) static_cast<void>(map.size());
-                            if (round >= 4 && thread == 0 && i > 20'000) map.stop(round == 4 ? 10s : 0s);
-                            break;
-                        default: open = count(map.put(key, std::make_shared<std::uint64_t>(i))); break;
-                    }
-                }
-            });
-            map.stop();
-            while (map.stats().in_flight > 0) std::this_thread::yield();
-            stats = map.stats();
-        }
-        CHECK(stats.accepted == accepted);
-        CHECK(stats.refused == refused);
-        CHECK(stats.erased == erased);
-        CHECK(stats.processed == delivered);
-        CHECK(stats.failed + stats.dropped == returned);
-        CHECK(stats.pending == 0);
-        check_conservation(stats);
     }
 }

@@ -92,8 +92,8 @@ template <typename T>
 T& value_in(T& delivered) {
     return delivered;
 }
-template <typename T>
-T& value_in(tidefall::entry<int, T>& delivered) {
+template <typename K, typename T>
+T& value_in(tidefall::entry<K, T>& delivered) {
     return delivered.value;
 }
 
