@@ -8,12 +8,14 @@
 #include <tidefall/manual_runtime.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -80,6 +82,20 @@ BUFFER_TEST_CASE("buffer: a later write does not postpone the tick", EVERY_BUFFE
     CHECK(seen.batches().empty());
     clock->advance(1ms);
     CHECK(seen.values().size() == 50);
+}
+
+BUFFER_TEST_CASE("buffer: a timer that sleeps until a later tick is woken for an earlier one", EVERY_BUFFER) {
+    std::atomic<int> processed{0};
+    any_buffer items(kind, {.partitions = 1, .processing_interval = 1h}, [&](std::span<int>) { ++processed; });
+    auto const start = std::chrono::steady_clock::now();
+    for (int round = 1; round <= 60; ++round) {
+        items.update_options({.processing_interval = 1h});
+        items.write(1);
+        items.update_options({.processing_interval = 1ms});
+        while (processed < round) std::this_thread::yield();
+        // Without it, the timer looks once a second.
+        REQUIRE(std::chrono::steady_clock::now() - start < 30s);
+    }
 }
 
 BUFFER_TEST_CASE("buffer: batches are destroyed before the next call", EVERY_BUFFER) {
