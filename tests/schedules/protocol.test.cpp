@@ -251,20 +251,23 @@ TEST_CASE("protocol: where every wake-up is lost, everything is late and nothing
     };
     lost_wake_ups const now;
     auto const processed = std::make_shared<std::atomic<int>>(0);
+    auto const ticked = std::make_shared<latch>();
     auto const done = std::make_shared<std::promise<bool>>();
     auto complete = done->get_future();
-    std::thread([processed, done] {
+    std::thread([processed, ticked, done] {
         bool all = true;
         {
-            tidefall::queue<int> items(
-                {.partitions = 1,
-                 .processing_interval = 1ms,
-                 .capacity = 2,
-                 .overflow_timeout = std::chrono::nanoseconds::max(),
-                 .shutdown_timeout = std::chrono::nanoseconds::max()},
-                [processed](std::span<int> batch) { *processed += static_cast<int>(batch.size()); });
+            tidefall::queue<int> items({.partitions = 1,
+                                        .processing_interval = 1ms,
+                                        .capacity = 2,
+                                        .overflow_timeout = std::chrono::nanoseconds::max(),
+                                        .shutdown_timeout = std::chrono::nanoseconds::max()},
+                                       [processed, ticked](std::span<int> batch) {
+                                           *processed += static_cast<int>(batch.size());
+                                           ticked->open();
+                                       });
             items.push(1);
-            while (*processed < 1) std::this_thread::yield();  // the timer and a worker looked
+            ticked->wait();  // the timer looked, and a worker
             for (int i = 0; i < 4; ++i) all = items.push(i) == write_status::accepted && all;  // blocks for room
             all = items.flush().complete && all;
             items.push(5);
@@ -272,7 +275,7 @@ TEST_CASE("protocol: where every wake-up is lost, everything is late and nothing
         }
         done->set_value(all);
     }).detach();  // which is left behind where it hangs
-    REQUIRE(complete.wait_for(40s) == std::future_status::ready);
+    REQUIRE(complete.wait_for(20s) == std::future_status::ready);
     CHECK(complete.get());
     CHECK(*processed == 6);
 }
