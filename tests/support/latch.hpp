@@ -19,6 +19,11 @@ public:
         changed_.notify_all();
     }
 
+    void close() {
+        std::lock_guard const lock(mutex_);
+        open_ = false;
+    }
+
     void wait() {
         std::unique_lock lock(mutex_);
         if (!changed_.wait_for(lock, std::chrono::minutes(1), [&] { return open_; })) {

@@ -8,6 +8,7 @@
 #include <tidefall/manual_runtime.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -80,6 +81,21 @@ BUFFER_TEST_CASE("buffer: a later write does not postpone the tick", EVERY_BUFFE
     CHECK(seen.batches().empty());
     clock->advance(1ms);
     CHECK(seen.values().size() == 50);
+}
+
+BUFFER_TEST_CASE("buffer: a timer that sleeps until a later tick is woken for an earlier one", EVERY_BUFFER) {
+    auto const start = std::chrono::steady_clock::now();
+    for (int round = 0; round < 60; ++round) {
+        std::atomic<int> processed{0};
+        any_buffer items(kind, {.partitions = 1, .processing_interval = 1h}, [&](std::span<int>) { ++processed; });
+        items.write(1);
+        CHECK(items.flush().complete);  // meanwhile the timer goes to sleep
+        items.write(2);
+        items.update_options({.processing_interval = 1ms});
+        tests::until([&] { return processed == 2; });
+        // A wake-up that is lost costs a second.
+        REQUIRE(std::chrono::steady_clock::now() - start < 30s);
+    }
 }
 
 BUFFER_TEST_CASE("buffer: batches are destroyed before the next call", EVERY_BUFFER) {

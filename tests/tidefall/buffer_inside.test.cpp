@@ -117,6 +117,8 @@ BUFFER_TEST_CASE("buffer: in a stop callback on another thread flush and stop th
                          std::stop_callback const on_stop(token, [&] {
                              refused += deadlock_would_occur([&] { items.flush(0s); }) ? 1 : 0;
                              refused += deadlock_would_occur([&] { items.stop(); }) ? 1 : 0;
+                             CHECK(items.write(2) == write_status::accepted);  // no lock is held
+                             CHECK(items.stats().in_flight == 1);
                          });
                          entered.open();
                          release.wait();

@@ -63,6 +63,26 @@ TEST_CASE("manual_runtime: an hour in one step is one tick") {
     CHECK(items.stop().processed == 1);
 }
 
+TEST_CASE("manual_runtime: durations of nanoseconds::max() never end, whenever they begin") {
+    constexpr auto forever = std::chrono::nanoseconds::max();
+    auto const clock = tidefall::make_manual_runtime();
+    clock->advance(1h);
+    recorder<int> const seen;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = forever, .processing_timeout = forever, .runtime = clock},
+        [&](std::span<int> batch, std::stop_token const& token) {
+            clock->advance(1h);
+            CHECK_FALSE(token.stop_requested());
+            seen(batch);
+        });
+    items.push(1);
+    clock->advance(1h);
+    CHECK(seen.batches().empty());
+    CHECK(items.flush(forever) == tidefall::drain_report{.processed = 1});
+    items.push(2);
+    CHECK(items.stop(forever) == tidefall::drain_report{.processed = 1});
+}
+
 TEST_CASE("manual_runtime: a threshold's drain runs at the next advance, flush or stop") {
     auto const clock = tidefall::make_manual_runtime();
     recorder<int> const seen;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Stands before the library's own sync.hpp on the include path: the same names, with a point before every exchange of
-// a flag (the entry of a stripe's lock is one) at which a test can park the thread.
+// a flag (the entry of a stripe's lock is one) at which a test can park the thread, a look at how a thread waits for a
+// stripe's lock, and condition variables whose notifications a test can have lost.
 #pragma once
 
 #include <tidefall/version.hpp>
@@ -18,6 +19,13 @@ namespace tests {
 
 /// Called, where set, by this thread before it exchanges a flag.
 inline thread_local std::function<void()> before_exchange;
+
+/// Called, where set, by this thread when it yields, and when it sleeps.
+inline thread_local std::function<void()> on_yield;
+inline thread_local std::function<void()> on_sleep;
+
+/// While true, no condition variable of the library is notified.
+inline std::atomic<bool> wake_ups_are_lost{false};
 
 }  // namespace tests
 
@@ -46,7 +54,24 @@ private:
 };
 
 using mutex = std::mutex;
-using condition_variable = std::condition_variable;
+
+class condition_variable {
+public:
+    void notify_one() noexcept {
+        if (!tests::wake_ups_are_lost) real_.notify_one();
+    }
+    void notify_all() noexcept {
+        if (!tests::wake_ups_are_lost) real_.notify_all();
+    }
+    template <typename Lock, typename Time>
+    void wait_until(Lock& lock, Time at) {
+        real_.wait_until(lock, at);
+    }
+
+private:
+    std::condition_variable real_;
+};
+
 using lock_guard = std::lock_guard<mutex>;
 using unique_lock = std::unique_lock<mutex>;
 using thread = std::thread;
@@ -57,9 +82,11 @@ using wall_clock = std::chrono::system_clock;
     return std::this_thread::get_id();
 }
 inline void yield() noexcept {
+    if (tests::on_yield) tests::on_yield();
     std::this_thread::yield();
 }
 inline void sleep_for(std::chrono::microseconds spell) {
+    if (tests::on_sleep) tests::on_sleep();
     std::this_thread::sleep_for(spell);
 }
 inline void spin_hint() noexcept {
