@@ -6,6 +6,7 @@
 #include "../support/allocations.hpp"
 #include "../support/catch.hpp"
 #include "../support/common.hpp"
+#include "../support/latch.hpp"
 #include "../support/thread_starts.hpp"
 
 #include <tidefall/hash_map.hpp>
@@ -21,6 +22,7 @@
 #include <new>
 #include <span>
 #include <stdexcept>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -133,7 +135,7 @@ TEST_CASE("threads: all are started with the runtime, and none for bad options")
     refused({.name = ""});
     refused({.partitions = 0});
     refused({.processing_interval = 0s});
-    refused({.timeout_action = tidefall::timeout_action::abandon});
+    refused({.timeout_action = tidefall::timeout_action{7}});
     refused({.overflow = tidefall::overflow_policy::drop_oldest});
     refused({.shutdown_timeout = -1s});
     CHECK_THROWS_AS((tidefall::queue<int, tidefall::producer_order>(
@@ -157,6 +159,32 @@ TEST_CASE("threads: all are started with the runtime, and none for bad options")
     tests::until([&] { return processed == 100; });
     CHECK(items.stop().complete);
     CHECK(thread_starts_so_far().started == before + 4);
+    tests::fail_thread_start(0);
+}
+
+TEST_CASE("threads: a call that takes too long is waited for where no thread can take its place") {
+    tests::latch let_go;
+    std::atomic<bool> entered{false};
+    tidefall::queue<int> items({.partitions = 1,
+                                .processing_interval = 1h,
+                                .processing_timeout = 1ms,
+                                .timeout_action = tidefall::timeout_action::abandon},
+                               [&](std::span<int>, std::stop_token token) {
+                                   if (entered.exchange(true)) return;
+                                   tests::until([&] { return token.stop_requested(); });
+                                   let_go.wait();
+                               });
+    auto const before = thread_starts_so_far().started;
+    tests::fail_thread_start(1);
+    items.push(1);
+    items.flush(0s);
+    tests::until([&] { return entered.load(); });
+    CHECK_FALSE(items.flush(10ms).complete);
+    CHECK(items.stats().abandoned == 0);
+    CHECK(items.stats().in_flight == 1);
+    let_go.open();
+    CHECK(items.flush() == tidefall::drain_report{.failed = 1});
+    CHECK(thread_starts_so_far().started == before);
     tests::fail_thread_start(0);
 }
 
