@@ -76,8 +76,10 @@ public:
     ///     f(std::span<value_type>), f(std::span<value_type const>)
     ///     f(Table, std::stop_token), f(Table)          the whole drained table, whatever the batch size
     ///
-    /// It is called for several partitions at once, never twice at once for one. The token is stopped when a call
-    /// exceeds `processing_timeout` or the deadline of `stop` passes. `undelivered(std::span<value_type>,
+    /// It is called for several partitions at once, never twice at once for one, except beside a call that was given
+    /// up. The token is stopped when a call exceeds `processing_timeout` or the deadline of `stop` passes; with
+    /// `timeout_action::abandon` such a call is given up, and keeps its values and all that it touches here until it
+    /// returns. A call that throws fails its batch, one that leaves by a forced unwind (`pthread_exit`) too. `undelivered(std::span<value_type>,
     /// failure const&)` receives what the processor did not take; what it throws is swallowed and counted.
     ///
     /// `stripes`, a power of two, is for those who derive: locks in each partition.

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <tidefall/detail/buffer_core.hpp>
+#include <tidefall/detail/call_in_progress.hpp>
+#include <tidefall/detail/drain_counters.hpp>
 #include <tidefall/detail/drained_tables.hpp>
 #include <tidefall/detail/reporter.hpp>
 #include <tidefall/detail/stripes.hpp>
@@ -80,17 +82,7 @@ private:
     enum class progress : std::uint8_t { ended, paused, taken_over, left_behind };
 
     using drained_tables = detail::drained_tables<Table>;
-
-    struct counters {
-        std::uint64_t taken = 0;  ///< out of the write table: by a swap, or dropped there
-        std::uint64_t processed = 0;
-        std::uint64_t failed = 0;
-        std::uint64_t dropped = 0;
-        std::uint64_t given_up = 0;  ///< the part of `failed` whose calls were abandoned
-        std::uint64_t swaps = 0;
-
-        std::uint64_t in_flight() const noexcept { return taken - processed - failed - dropped; }
-    };
+    using call_in_progress = detail::call_in_progress;
 
     partition(std::shared_ptr<core> of, std::size_t index, std::span<detail::stripe<Table>> stripes, options const& how)
         : task(of.get()),
@@ -305,17 +297,7 @@ private:
     /// Adds what the stripes counted, and what the partition did.
     void add(buffer_stats here, buffer_stats& stats) const noexcept {
         if (given_up_) here.pending = 0;  // what is left there is counted as dropped
-        stats.refused += here.refused;
-        stats.coalesced += here.coalesced;
-        stats.erased += here.erased;
-        stats.pending += here.pending;
-        stats.accepted += counts_.taken + here.coalesced + here.erased + here.dropped + here.pending;
-        stats.processed += counts_.processed;
-        stats.failed += counts_.failed;
-        stats.dropped += counts_.dropped + here.dropped;
-        stats.abandoned += late_values_;
-        stats.in_flight += counts_.in_flight();
-        stats.ticks += counts_.swaps;
+        counts_.add_to(stats, here);
     }
 
     /// Values whose calls were given up, in all.
@@ -327,16 +309,13 @@ private:
     /// True while a call that was given up has not returned.
     bool has_late_calls() const noexcept {
         detail::lock_guard const lock(mutex_);
-        return late_values_ > 0;
+        return counts_.late > 0;
     }
 
     /// Adds the change since `close`.
     void count_in(drain_report& report) const noexcept {
         detail::lock_guard const lock(mutex_);
-        report.processed += counts_.processed - at_close_.processed;
-        report.failed += counts_.failed - at_close_.failed;
-        report.dropped += counts_.dropped - at_close_.dropped;
-        report.abandoned += counts_.given_up - at_close_.given_up;
+        counts_.add_to(report, at_close_);
         report.complete = report.complete && !lost_by_deadline_ && counts_.in_flight() == 0;
     }
 
@@ -365,18 +344,17 @@ private:
         bool timed_out = false;
         bool stop = false;
         std::size_t size = 0;
-        std::uint64_t call = 0;
+        call_in_progress::identity call;
         detail::stop_signal signal;
         {
             detail::lock_guard const lock(mutex_);
             watched_until_ = detail::never;
             if (phase_ != phase::calling) return;
-            if (!timed_out_ && detail::has_passed(call_deadline_, now)) timed_out = timed_out_ = true;
-            stop = !signal_spent_ && (timed_out || past_stop(now));
-            signal_spent_ = signal_spent_ || stop;
-            signal = signal_;
-            size = in_call_;
-            call = call_;
+            timed_out = call_.time_out(now);
+            stop = call_.signal_is_unspent() && (timed_out || past_stop(now));
+            if (stop) signal = call_.spend_signal();
+            size = call_.size();
+            call = call_.who();
             watch();
         }
         if (timed_out && action_ == timeout_action::abandon) abandon(call);
@@ -483,10 +461,8 @@ private:
     }
 
     void change_timeout(nanoseconds timeout) noexcept {
-        timeout_ = timeout;
-        if (phase_ != phase::calling || timed_out_) return;
-        call_deadline_ = detail::later(call_since_, timeout);
-        watch();
+        call_.set_timeout(timeout);
+        if (phase_ == phase::calling) watch();
     }
 
     /// Gives back what an idle partition keeps, ten intervals after its last swap.
@@ -502,8 +478,8 @@ private:
 
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
     void watch() noexcept {
-        auto at = timed_out_ ? detail::never : call_deadline_;
-        if (closed_ && !signal_spent_) at = std::min(at, stop_at_);
+        auto at = call_.times_out_at();
+        if (closed_ && call_.signal_is_unspent()) at = std::min(at, stop_at_);
         // An alarm that is set already and sounds too early costs less than moving it with every call.
         if (at >= watched_until_) return;
         watched_until_ = at;
@@ -580,7 +556,7 @@ private:
             std::span<value_type> batch;
             error = make_batch(batch);
             if (error) break;
-            auto const signal = signal_;
+            auto const signal = call_.signal();
             auto const call = begin_call(batch.size(), batch);
             if (call.number == 0) {
                 drop_rest(batch);
@@ -603,7 +579,7 @@ private:
             fail_rest(error);
             return progress::ended;
         }
-        auto const signal = signal_;
+        auto const signal = call_.signal();
         auto const call = begin_call(remaining_, {});
         if (call.number == 0) {
             drop_rest({});
@@ -675,28 +651,19 @@ private:
 
     /// Gives a call up: its values have failed, and another worker goes on with the rest. Where that cannot be, the
     /// call is waited for.
-    void abandon(std::uint64_t call) noexcept {
+    void abandon(call_in_progress::identity call) noexcept {
         std::shared_ptr<drained_tables> fresh;
-        std::uint64_t worker = 0;
-        {
-            detail::lock_guard const lock(mutex_);
-            worker = worker_;
-        }
         if (detail::thrown_by([&] { fresh = std::make_shared<drained_tables>(stripes_.count()); })) return;
-        if (!schedule().release_from_call(worker)) return;
+        if (!schedule().release_from_call(call.worker)) return;
         bool given_up = false;
         {
             detail::lock_guard const lock(mutex_);
             // It may have returned meanwhile.
-            if (phase_ == phase::calling && call_ == call && !given_up_ &&
+            if (phase_ == phase::calling && call_.is(call.number) && !given_up_ &&
                 !detail::thrown_by([&] { drained_->keep_batch(); })) {
                 given_up = true;
-                counts_.failed += in_call_;
-                counts_.given_up += in_call_;
-                late_values_ += std::exchange(in_call_, 0);
-                call_ = 0;
+                counts_.give_up(call_.give_up());
                 fresh_ = std::move(fresh);
-                signal_spent_ = true;
                 hand_over();
             }
         }
@@ -715,63 +682,50 @@ private:
         detail::stop_signal fresh;
         {
             detail::lock_guard const lock(mutex_);
-            if (signal_ready_ && !signal_spent_) return;
+            if (!call_.needs_signal()) return;
         }
         fresh.renew();
         detail::lock_guard const lock(mutex_);
-        std::swap(signal_, fresh);
-        signal_ready_ = true;
-        signal_spent_ = false;
+        call_.exchange_signal(fresh);
     }
 
     /// A call without a number is not to be made: the stop deadline passed meanwhile.
     processor_call begin_call(std::size_t size, std::span<value_type> batch) noexcept {
         detail::lock_guard const lock(mutex_);
-        call_since_ = now();
-        if (given_up_ || past_stop(call_since_)) return {};
+        auto const since = now();
+        if (given_up_ || past_stop(since)) return {};
         phase_ = phase::calling;
-        call_ = ++calls_begun_;
-        worker_ = detail::this_thread.worker;
-        in_call_ = size;
         remaining_ -= size;
-        timed_out_ = false;
-        call_deadline_ = detail::later(call_since_, timeout_);
+        auto const number = call_.begin(size, since);
         watch();
-        return {call_, size, batch};
+        return {number, size, batch};
     }
 
     /// Settles the values of a call. Nothing if the rest of the drain is still this run's.
     std::optional<progress> end_call(processor_call const& call, bool threw, std::exception_ptr const& error) noexcept {
         auto const done = now();
-        bool unnoticed = false;
-        bool timed_out = false;
+        call_in_progress::result result;
         bool rest_is_ours = false;
         bool late = false;
-        time_point since;
         {
             detail::lock_guard const lock(mutex_);
-            late = call_ != call.number;
+            late = !call_.is(call.number);
             if (!late) {
                 rest_is_ours = !given_up_;
                 phase_ = phase::preparing;
-                call_ = 0;
-                in_call_ = 0;
-                since = call_since_;
-                // The watchdog may be late, or held up in a hook: a call is judged by its own time.
-                unnoticed = !timed_out_ && detail::has_passed(call_deadline_, done);
-                timed_out = timed_out_ || unnoticed;
-                (timed_out || threw ? counts_.failed : counts_.processed) += call.size;
+                result = call_.end(done);
+                (result.timed_out || threw ? counts_.failed : counts_.processed) += call.size;
             }
         }
         if (late) {
             end_late(call);
             return progress::left_behind;
         }
-        if (unnoticed) report_.failed(failure_reason::timeout, call.size);
-        if (timed_out) {
+        if (result.unnoticed) report_.failed(failure_reason::timeout, call.size);
+        if (result.timed_out) {
             report_.give_back(call.batch, failure_reason::timeout, nullptr);
         } else if (threw) {
-            report_.threw(error, call.size, done - since);
+            report_.threw(error, call.size, result.duration);
             report_.give_back(call.batch, failure_reason::exception, error);
         } else {
             std::destroy(call.batch.begin(), call.batch.end());
@@ -785,7 +739,7 @@ private:
         report_.give_back(call.batch, failure_reason::timeout, nullptr);
         {
             detail::lock_guard const lock(mutex_);
-            late_values_ -= call.size;
+            counts_.late -= call.size;
         }
         schedule().late_call_returned();
         core_->changed();
@@ -907,8 +861,8 @@ private:
 
     mutable detail::mutex mutex_;
     // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
-    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_, swapped_, signal_ and
-    // call_since_ are written by who runs the drain alone, which may therefore read them without.
+    // Order of locks: buffer_core, this one, then stripes, timers or jobs. remaining_ and swapped_ are written by who
+    // runs the drain alone, which may therefore read them without.
     phase phase_ = phase::idle;
     bool closed_ = false;
     bool given_up_ = false;
@@ -917,12 +871,8 @@ private:
     bool lost_by_deadline_ = false;
     bool rest_lost_ = false;  ///< what the drained tables still hold is counted as dropped
     bool resumed_ = false;    ///< the drain was begun by an earlier run
-    bool timed_out_ = false;  ///< the call in progress
-    bool signal_ready_ = false;
-    bool signal_spent_ = false;  ///< stopped, or about to be
 
     nanoseconds interval_{};
-    nanoseconds timeout_{};
     nanoseconds overflow_timeout_{};
     std::size_t batch_size_ = 1;
     std::optional<std::size_t> threshold_;
@@ -932,26 +882,19 @@ private:
     time_point tick_at_ = detail::never;
     time_point trim_at_ = detail::never;
     time_point stop_at_ = detail::never;
-    time_point call_since_{};
-    time_point call_deadline_ = detail::never;
     time_point watched_until_ = detail::never;  ///< when the watchdog looks
 
     std::optional<drain_trigger> requested_;  ///< the drain that follows the one in progress
     drain_trigger trigger_ = drain_trigger::interval;
     std::uint64_t begun_ = 0;  ///< drains, empty ones included: what `flush` counts by
     std::uint64_t ended_ = 0;
-    std::size_t swapped_ = 0;    ///< values in the drained tables when they were swapped out
-    std::size_t remaining_ = 0;  ///< of these, not handed to a call yet
-    std::uint64_t call_ = 0;     ///< the call in progress
-    std::uint64_t calls_begun_ = 0;
-    std::uint64_t worker_ = 0;  ///< that makes it
-    std::size_t in_call_ = 0;
-    std::size_t late_values_ = 0;            ///< in calls that were given up
-    std::shared_ptr<drained_tables> fresh_;  ///< in place of tables that such a call looks at
+    std::size_t swapped_ = 0;                ///< values in the drained tables when they were swapped out
+    std::size_t remaining_ = 0;              ///< of these, not handed to a call yet
+    std::shared_ptr<drained_tables> fresh_;  ///< in place of tables that a call which was given up looks at
 
-    detail::stop_signal signal_;
-    counters counts_;
-    counters at_close_;
+    call_in_progress call_;
+    detail::drain_counters counts_;
+    detail::drain_counters at_close_;
 };
 
 }  // namespace tidefall::inline v0

@@ -35,7 +35,10 @@ private:
 /// Without std::stop_token in the library there are no processors that take one.
 class stop_signal {
 public:
+    struct no_token {};
+
     void renew() noexcept {}
+    [[nodiscard]] no_token token() const noexcept { return {}; }
     void stop() noexcept {}
 };
 

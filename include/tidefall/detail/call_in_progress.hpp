@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/stop_signal.hpp>
+#include <tidefall/detail/this_thread.hpp>
+#include <tidefall/detail/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace tidefall::inline v0::detail {
+
+/// The call of the processor that a partition is in, if any: what it is about, how long it may take, its stop token.
+/// Guarded by the partition's mutex, but for `signal`.
+class call_in_progress {
+public:
+    /// Which call, and who makes it.
+    struct identity {
+        std::uint64_t number = 0;
+        std::uint64_t worker = 0;  ///< 0: no worker of a runtime
+    };
+
+    /// How it ended.
+    struct result {
+        nanoseconds duration{};
+        bool timed_out = false;
+        bool unnoticed = false;  ///< nobody but this result has said so yet
+    };
+
+    /// For the call in progress too, unless it has timed out.
+    void set_timeout(nanoseconds timeout) noexcept {
+        timeout_ = timeout;
+        if (!timed_out_) deadline_ = later(since_, timeout);
+    }
+
+    /// Returns the call's number, never 0.
+    std::uint64_t begin(std::size_t size, time_point now) noexcept {
+        since_ = now;
+        deadline_ = later(now, timeout_);
+        timed_out_ = false;
+        size_ = size;
+        call_ = {.number = ++begun_, .worker = this_thread.worker};
+        return begun_;
+    }
+
+    /// The watchdog may be late, or held up in a hook: a call is judged by its own time.
+    [[nodiscard]] result end(time_point now) noexcept {
+        bool const unnoticed = time_out(now);
+        return {.duration = now - since_, .timed_out = forget(), .unnoticed = unnoticed};
+    }
+
+    /// The call goes on without the partition. Returns its size.
+    std::size_t give_up() noexcept {
+        forget();
+        signal_spent_ = true;
+        return std::exchange(size_, 0);
+    }
+
+    [[nodiscard]] bool is(std::uint64_t number) const noexcept { return call_.number == number; }
+    [[nodiscard]] identity who() const noexcept { return call_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// When it will have taken too long; never if it has.
+    [[nodiscard]] time_point times_out_at() const noexcept { return timed_out_ ? never : deadline_; }
+
+    /// True once, where it has taken too long.
+    bool time_out(time_point now) noexcept {
+        if (timed_out_ || !has_passed(deadline_, now)) return false;
+        return timed_out_ = true;
+    }
+
+    /// For the next call. Written by who runs the drain alone, which may therefore read it without the mutex.
+    [[nodiscard]] stop_signal const& signal() const noexcept { return signal_; }
+
+    /// A token that was stopped serves no other call.
+    [[nodiscard]] bool needs_signal() const noexcept { return !signal_ready_ || signal_spent_; }
+    void exchange_signal(stop_signal& fresh) noexcept {
+        std::swap(signal_, fresh);
+        signal_ready_ = true;
+        signal_spent_ = false;
+    }
+
+    /// True until somebody has taken it upon himself to stop the token.
+    [[nodiscard]] bool signal_is_unspent() const noexcept { return !signal_spent_; }
+    [[nodiscard]] stop_signal spend_signal() noexcept {
+        signal_spent_ = true;
+        return signal_;
+    }
+
+private:
+    /// Returns whether it had timed out.
+    bool forget() noexcept {
+        call_ = {};
+        return timed_out_;
+    }
+
+    identity call_;
+    std::uint64_t begun_ = 0;
+    std::size_t size_ = 0;
+    nanoseconds timeout_{};
+    time_point since_{};
+    time_point deadline_ = never;
+    bool timed_out_ = false;
+
+    stop_signal signal_;
+    bool signal_ready_ = false;
+    bool signal_spent_ = false;  ///< stopped, or about to be
+};
+
+}  // namespace tidefall::inline v0::detail
