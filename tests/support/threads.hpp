@@ -11,6 +11,11 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace tests {
 
 struct thread_info {
@@ -52,6 +57,28 @@ inline bool thread_count_becomes(std::size_t count) {
         std::this_thread::yield();
     }
     return true;
+}
+
+/// The calling thread, as the system numbers it.
+inline long this_thread_number() {
+#if defined(__linux__)
+    return syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/// True while that thread waits for something; true always where the system does not say.
+inline bool is_asleep([[maybe_unused]] long thread) {
+#if defined(__linux__)
+    std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
+    for (std::string word; status >> word;) {
+        if (word == "State:") return status >> word && word == "S";
+    }
+    return false;
+#else
+    return true;
+#endif
 }
 
 }  // namespace tests

@@ -49,6 +49,10 @@ struct hanging {
         let_go.wait();
         ++left;
     }
+
+    void wait_until_entered() {
+        until([&] { return entered == 1; });
+    }
 };
 
 /// Has the calls that are running given up, and none that begins later.
@@ -57,6 +61,14 @@ void give_up_calls(Buffer& of, std::size_t values) {
     of.update_options({.processing_timeout = 1ns});
     until([&] { return of.stats().abandoned == values; });
     of.update_options({.processing_timeout = never});
+}
+
+/// Starts the drain of what waits, whose call hangs, and has it given up.
+template <typename Buffer>
+void hang_and_give_up(Buffer& of, hanging& call, std::size_t values) {
+    of.flush(0s);
+    call.wait_until_entered();
+    give_up_calls(of, values);
 }
 
 tidefall::options abandoning(std::shared_ptr<tidefall::runtime> runtime = {}) {
@@ -93,7 +105,7 @@ BUFFER_TEST_CASE("abandon: the partition goes on beside a call that hangs, which
         back);
     items.write_all(numbers(0, 3));
     items.flush(0s);
-    until([&] { return first.entered == 1; });
+    first.wait_until_entered();
     CHECK(items.stats().in_flight == 3);
     give_up_calls(items, 3);
     CHECK(items.stats().failed == 3);
@@ -171,7 +183,7 @@ BUFFER_TEST_CASE("abandon: neither a flush nor a stop waits for what is given up
     any_buffer items(kind, abandoning(tidefall::make_runtime({.workers = 2})), [&](std::span<int>) { all.hang(); });
     items.write_all(numbers(0, 3));
     items.flush(0s);
-    until([&] { return all.entered == 1; });
+    all.wait_until_entered();
     items.update_options({.processing_timeout = 1ns});  // before the flush, or in it
     auto const flushed = items.flush();
     CHECK(flushed.complete);
@@ -205,12 +217,10 @@ BUFFER_TEST_CASE("abandon: at most as many calls as there are workers; beyond th
         if (call == 2) second.hang();
     });
     items.write(1);
-    items.flush(0s);
-    until([&] { return first.entered == 1; });
-    give_up_calls(items, 1);
+    hang_and_give_up(items, first, 1);
     items.write_all(numbers(2, 4));
     items.flush(0s);
-    until([&] { return second.entered == 1; });
+    second.wait_until_entered();
     items.update_options({.processing_timeout = 1ns});
     CHECK_FALSE(items.flush(1ms).complete);
     CHECK(items.stats().in_flight == 2);
@@ -233,9 +243,7 @@ BUFFER_TEST_CASE("abandon: with each call that returns another one may be given 
     any_buffer items(kind, abandoning(runtime), [&](std::span<int>) { hangs[calls++]->hang(); });
     for (auto& one : hangs) {
         items.write(1);
-        items.flush(0s);
-        until([&] { return one->entered == 1; });
-        give_up_calls(items, 1);
+        hang_and_give_up(items, *one, 1);
         one->let_go.open();
         until([&] { return items.stats().abandoned == 0; });
     }
@@ -262,9 +270,7 @@ BUFFER_TEST_CASE("abandon: in table mode too", EVERY_BUFFER) {
         }
     });
     items.write_all(numbers(0, 5));
-    items.flush(0s);
-    until([&] { return first.entered == 1; });
-    give_up_calls(items, 5);
+    hang_and_give_up(items, first, 5);
     items.write_all(numbers(5, 12));
     CHECK(items.flush() == drain_report{.processed = 7});
     CHECK(processed == 7);
@@ -295,9 +301,7 @@ BUFFER_TEST_CASE("abandon: what a late call touches outlives the buffer and its 
                 was_returned->open();
             });
         items.write({7, life});
-        items.flush(0s);
-        until([&] { return first->entered == 1; });
-        give_up_calls(items, 1);
+        hang_and_give_up(items, *first, 1);
     }
     CHECK(life.use_count() == 2);
     CHECK(processors.use_count() > 1);
@@ -321,12 +325,10 @@ BUFFER_TEST_CASE("abandon: a stop whose deadline passes beside a late call drops
         }
     });
     items.write(1);
-    items.flush(0s);
-    until([&] { return first.entered == 1; });
-    give_up_calls(items, 1);
+    hang_and_give_up(items, first, 1);
     items.write_all(numbers(2, 4));
     items.flush(0s);
-    until([&] { return second.entered == 1; });
+    second.wait_until_entered();
     items.write_all(numbers(4, 7));
     auto const report = items.stop(0s);
     CHECK_FALSE(report.complete);
@@ -354,7 +356,7 @@ BUFFER_TEST_CASE("abandon: a call within a call of another buffer is given up al
     });
     outer.write(5);
     outer.flush(0s);
-    until([&] { return inner_call.entered == 1; });
+    inner_call.wait_until_entered();
     give_up_calls(inner, 1);
     inner.write(2);
     CHECK(inner.flush() == drain_report{.processed = 1});

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // What a write to a full partition does.
-#include "../support/catch.hpp"
+#include "../support/common.hpp"
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
+#include "../support/threads.hpp"
 
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
@@ -22,10 +23,12 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using tests::check_conservation;
 using tests::event_log;
 using tests::latch;
 using tests::recorder;
 using tests::returns;
+using tests::until;
 using tidefall::failure_reason;
 using tidefall::overflow_policy;
 using tidefall::write_status;
@@ -34,24 +37,17 @@ namespace {
 
 constexpr auto forever = std::chrono::nanoseconds::max();
 
-void check_conservation(tidefall::buffer_stats const& s) {
-    CHECK(s.accepted == s.processed + s.failed + s.dropped + s.coalesced + s.erased + s.pending + s.in_flight);
-}
-
-template <typename F>
-void until(F happened) {
-    while (!happened()) std::this_thread::yield();
-}
-
-/// A thread that makes one write, and what that answered.
+/// A thread that makes one write, which blocks, and what that answered.
 class writer {
 public:
     explicit writer(std::function<write_status()> write)
         : thread_([this, write = std::move(write)] {
+              number_ = tests::this_thread_number();
               begun_ = true;
               result_ = write();
           }) {
         until([&] { return begun_.load(); });
+        until([&] { return tests::is_asleep(number_); });
     }
     ~writer() {
         if (thread_.joinable()) thread_.join();
@@ -66,6 +62,7 @@ public:
 
 private:
     std::atomic<bool> begun_{false};
+    long number_ = 0;
     std::optional<write_status> result_;
     std::thread thread_;
 };
