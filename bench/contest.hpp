@@ -2,11 +2,12 @@
 //
 // How the benchmarks compare: contestants take turns, and the ratios of neighbours are what counts.
 //
-// A contestant has a `name`, `write(number)`, which its writers call at once, `finish()`, which returns once all that
-// was written is processed, and `verify(count)`, which says whether the last `count` writes arrived. With fewer writers
-// than cores the writers' time is measured, each pinned to a core; with as many or more the time until everything is
-// processed, since a drain that is put off looks fast. Writers take chunks of work from one count. Each timed run
-// follows untimed ones of the same contestant, so that its memory is warm.
+// A contestant has a `name`, `write(number)`, which its writers call at once, or `writer()`, which makes a function of
+// that kind for each of them, `finish()`, which returns once all that was written is processed, and `verify(count)`,
+// which says whether the last `count` writes arrived. With fewer writers than cores the writers' time is measured, each
+// pinned to a core; with as many or more the time until everything is processed, since a drain that is put off looks
+// fast. Writers take chunks of work from one count. Each timed run follows untimed ones of the same contestant, so that
+// its memory is warm.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -98,6 +99,15 @@ public:
     }
 
 private:
+    template <typename Contestant>
+    static auto writer_of(Contestant& contestant) {
+        if constexpr (requires { contestant.writer(); }) {
+            return contestant.writer();
+        } else {
+            return [&contestant](std::uint64_t number) { contestant.write(number); };
+        }
+    }
+
     /// One run; the seconds that it took.
     template <typename Contestant>
     double run(Contestant& contestant, unsigned writers) {
@@ -110,9 +120,10 @@ private:
             threads.emplace_back([&, writer] {
                 if (time_writes) pin_to(writer);
                 ++ready;
+                auto write = writer_of(contestant);
                 while (!go) std::this_thread::yield();
                 for (auto first = next.fetch_add(chunk); first < writes_; first = next.fetch_add(chunk)) {
-                    for (auto number = first; number < first + chunk; ++number) contestant.write(number);
+                    for (auto number = first; number < first + chunk; ++number) write(number);
                 }
             });
         }
@@ -131,7 +142,7 @@ private:
     }
 
     void print_ratios() {
-        std::printf("\n%-24s %-28s %12s %16s\n", "medians", "", "ns a write", "tidefall / it");
+        std::printf("\n%-28s %-28s %12s %16s\n", "medians", "", "ns a write", "tidefall / it");
         for (auto const& [setting, contestants] : results_) {
             auto const ours = std::find_if(contestants.begin(), contestants.end(),
                                            [](auto const& one) { return one.first.rfind("tidefall", 0) == 0; });
@@ -140,7 +151,7 @@ private:
                 for (std::size_t i = 0; ours != contestants.end() && i < times.size(); ++i) {
                     if (i < ours->second.size()) ratios.push_back(ours->second[i] / times[i]);
                 }
-                std::printf("%-24s %-28s %12.2f", setting.c_str(), name.c_str(), median(times));
+                std::printf("%-28s %-28s %12.2f", setting.c_str(), name.c_str(), median(times));
                 if (ratios.empty())
                     std::printf("\n");
                 else

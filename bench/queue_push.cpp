@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -59,12 +60,19 @@ private:
     std::uint64_t summed_ = 0;
 };
 
-/// What the contestants have in common: a `Storage` with `push` and `drain`, which hands its items to a sink.
+/// What the contestants have in common: a `Storage` with `push`, or `writer` as a contestant has it, and `drain`, which
+/// hands its items to a sink.
 template <typename Storage>
 class queue_contestant {
 public:
     static constexpr char const* name = Storage::name;
-    void write(item value) { storage_.push(value); }
+    auto writer() {
+        if constexpr (requires { storage_.writer(); }) {
+            return storage_.writer();
+        } else {
+            return [this](item value) { storage_.push(value); };
+        }
+    }
     void finish() {
         while (!processed_.complete()) {
             storage_.drain();
@@ -143,21 +151,19 @@ private:
     std::thread thread_;
 };
 
-#if defined(TIDEFALL_BENCH_MOODYCAMEL)
-/// moodycamel::ConcurrentQueue by its implicit path, drained by one thread in the same batches.
-class moodycamel_queue {
+/// A queue of somebody else's, drained by one thread in the same batches: a `Queue` with `take(item*, most)`, which
+/// returns how many it took.
+template <typename Queue>
+class drained_by_a_thread : public Queue {
 public:
-    static constexpr char const* name = "moodycamel, implicit";
-
-    explicit moodycamel_queue(sink& processed) : processed_(processed), thread_([this] { serve(); }) {}
-    ~moodycamel_queue() {
+    explicit drained_by_a_thread(sink& processed) : processed_(processed), thread_([this] { serve(); }) {}
+    ~drained_by_a_thread() {
         stop_ = true;
         thread_.join();
     }
-    moodycamel_queue(moodycamel_queue const&) = delete;
-    moodycamel_queue& operator=(moodycamel_queue const&) = delete;
+    drained_by_a_thread(drained_by_a_thread const&) = delete;
+    drained_by_a_thread& operator=(drained_by_a_thread const&) = delete;
 
-    void push(item value) { queue_.enqueue(value); }
     void drain() { drain_ = true; }
 
 private:
@@ -167,17 +173,44 @@ private:
             auto const next = std::chrono::steady_clock::now() + interval;
             while (!stop_ && !drain_ && std::chrono::steady_clock::now() < next) std::this_thread::sleep_for(1ms);
             drain_ = false;
-            while (auto const size = queue_.try_dequeue_bulk(batch.begin(), batch_size)) {
-                processed_(std::span(batch).first(size));
-            }
+            while (auto const size = this->take(batch.data(), batch_size)) processed_(std::span(batch).first(size));
         }
     }
 
     sink& processed_;
-    moodycamel::ConcurrentQueue<item> queue_;
     std::atomic<bool> drain_{false};
     std::atomic<bool> stop_{false};
     std::thread thread_;
+};
+
+#if defined(TIDEFALL_BENCH_MOODYCAMEL)
+/// moodycamel::ConcurrentQueue by its implicit path.
+class moodycamel_implicit {
+public:
+    static constexpr char const* name = "moodycamel, implicit";
+    void push(item value) { queue_.enqueue(value); }
+
+protected:
+    std::size_t take(item* to, std::size_t most) { return queue_.try_dequeue_bulk(to, most); }
+
+private:
+    moodycamel::ConcurrentQueue<item> queue_;
+};
+
+/// The same by its fastest: each producer has a token, and the consumer has one.
+class moodycamel_tokens {
+public:
+    static constexpr char const* name = "moodycamel, tokens";
+    auto writer() {
+        return [this, token = moodycamel::ProducerToken(queue_)](item value) { queue_.enqueue(token, value); };
+    }
+
+protected:
+    std::size_t take(item* to, std::size_t most) { return queue_.try_dequeue_bulk(consumer_, to, most); }
+
+private:
+    moodycamel::ConcurrentQueue<item> queue_;
+    moodycamel::ConsumerToken consumer_{queue_};
 };
 #endif
 
@@ -200,6 +233,14 @@ private:
     tidefall::queue_table<item> table_;
 };
 
+void enter_rivals(bench::contest& contest, std::string const& setting, unsigned producers) {
+    contest.enter<queue_contestant<mutex_and_vectors>>(setting, producers);
+#if defined(TIDEFALL_BENCH_MOODYCAMEL)
+    contest.enter<queue_contestant<drained_by_a_thread<moodycamel_implicit>>>(setting, producers);
+    contest.enter<queue_contestant<drained_by_a_thread<moodycamel_tokens>>>(setting, producers);
+#endif
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -207,19 +248,13 @@ int main(int count, char** arguments) {
     for (unsigned const producers : {1U, 2U, 8U}) {
         auto const setting = std::to_string(producers) + " producers";
         contest.enter<queue_contestant<tidefall_storage<tidefall::insertion_order>>>(setting, producers);
-        contest.enter<queue_contestant<mutex_and_vectors>>(setting, producers);
-#if defined(TIDEFALL_BENCH_MOODYCAMEL)
-        contest.enter<queue_contestant<moodycamel_queue>>(setting, producers);
-#endif
+        enter_rivals(contest, setting, producers);
     }
     contest.enter<queue_contestant<unsynchronised_append>>("1 producers", 1);
     for (unsigned const producers : {8U, 16U, 64U}) {
         auto const setting = std::to_string(producers) + " producers, 2 partitions";
         contest.enter<queue_contestant<tidefall_storage<tidefall::producer_order>>>(setting, producers);
-        contest.enter<queue_contestant<mutex_and_vectors>>(setting, producers);
-#if defined(TIDEFALL_BENCH_MOODYCAMEL)
-        contest.enter<queue_contestant<moodycamel_queue>>(setting, producers);
-#endif
+        enter_rivals(contest, setting, producers);
     }
     return contest.hold(count, arguments);
 }
