@@ -4,6 +4,7 @@
 #include <httplib.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -33,8 +34,11 @@ public:
         if (any ? port_ <= 0 : !server_.bind_to_port(loopback, port)) {
             throw std::runtime_error("cannot listen on " + std::string(loopback) + ":" + std::to_string(port));
         }
-        thread_ = std::thread([this] { server_.listen_after_bind(); });
-        while (!server_.is_running()) std::this_thread::yield();  // a stop before that would be lost
+        thread_ = std::thread([this] {
+            server_.listen_after_bind();
+            ended_ = true;
+        });
+        while (!server_.is_running() && !ended_) std::this_thread::yield();  // a stop before that would be lost
     }
 
     endpoint(endpoint const&) = delete;
@@ -50,6 +54,7 @@ public:
 private:
     httplib::Server server_;
     int port_ = 0;
+    std::atomic<bool> ended_ = false;
     std::thread thread_;
 };
 

@@ -45,6 +45,7 @@ constexpr char const* program = "04_metrics";
 
 struct settings {
     int port = 9464;
+    std::string name = "events";
     std::size_t writers = 4;
     std::uint64_t events = 0;
     std::uint64_t fail_every = 50;
@@ -90,7 +91,7 @@ int serve(settings const& how) {
     stop_request stop;
     auto const metrics = std::make_shared<tidefall::metrics_telemetry>();
     sink stored_in(how.fail_every);
-    tidefall::queue<event> events({.name = "events",
+    tidefall::queue<event> events({.name = how.name,
                                    .processing_interval = 200ms,
                                    .processing_batch_size = 100,
                                    .drain_threshold = 1'000,
@@ -130,6 +131,7 @@ int main(int argc, char** argv) {
     app.add_option("--port", how.port, "Where to serve; 0: any port that is free, which is printed")
         ->capture_default_str()
         ->check(CLI::Range(0, 65'535));
+    app.add_option("--name", how.name, "The label of the counters")->capture_default_str();
     app.add_option("--writers", how.writers, "Threads that write")->capture_default_str()->check(CLI::Range(1, 256));
     app.add_option("--events", how.events, "To write in all; 0: until the end")->capture_default_str();
     app.add_option("--fail-every", how.fail_every, "This call of the sink fails, and its multiples; 0: none")

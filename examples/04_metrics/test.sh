@@ -72,7 +72,9 @@ case_prometheus() {
         echo "Prometheus is not installed: apt-get install prometheus"
         exit 77
     fi
-    serve --events 10003 --writers 3 --fail-every 5
+    # A name that needs every escape, and whose last byte is no text.
+    serve --events 10003 --writers 3 --fail-every 5 --name $'the "events"\nof C:\\new\xFF'
+    local events='{buffer="the \"events\"\nof C:\\new\uFFFD"}'
     scrape
     promtool check metrics <scraped >check.out 2>&1 || fail "promtool finds fault with the text"
     is_empty check.out
@@ -93,9 +95,9 @@ END
     done
     prometheus=http://$(sed -n 's/.*msg="Listening on" address=//p' prometheus.err)
     shows 'up{job="tidefall"}' 1
-    shows 'sum(tidefall_drained_values_total{buffer="events"})' 10003
+    shows "sum(tidefall_drained_values_total$events)" 10003
     shows 'sum(tidefall_buffer_processed_values_total) + sum(tidefall_undelivered_values_total)' 10003
-    shows 'tidefall_buffer_pending_values{buffer="events"}' 0
+    shows "sum(tidefall_buffer_pending_values$events)" 0
     shows 'sum(tidefall_exceptions_total) > bool 0' 1
     shows 'sum(tidefall_processing_duration_seconds_count) == bool sum(tidefall_drains_total)' 1
     shows 'histogram_quantile(0.99, sum by (le) (tidefall_processing_duration_seconds_bucket)) > bool 0' 1

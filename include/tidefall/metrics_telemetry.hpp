@@ -17,7 +17,7 @@
 //     tidefall_drained_values_total                   counter    the values in them
 //     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout) or dropped
 //                                                                before it (overflow, stopped)
-//     tidefall_exceptions_total                       counter    calls of the processor that threw
+//     tidefall_exceptions_total                       counter    of the processor, or of the sorting before it
 //     tidefall_processing_duration_seconds            histogram  how long the processing of a drained table took
 //
 // and of each buffer that is passed to `prometheus`, with the label `buffer`, each member of its `buffer_stats` under
@@ -69,7 +69,7 @@ struct partition_metrics {
     std::array<std::uint64_t, 5> drains = {};       ///< by `drain_trigger`
     std::uint64_t drained_values = 0;               ///< in the tables of `drains`
     std::array<std::uint64_t, 4> undelivered = {};  ///< values, by `failure_reason`
-    std::uint64_t exceptions = 0;                   ///< calls of the processor that threw
+    std::uint64_t exceptions = 0;                   ///< of the processor, or of the sorting before it
     std::vector<std::uint64_t> durations = {};      ///< drains that ended, by bucket, each in one; the last: longer
     std::chrono::nanoseconds duration_sum = {};     ///< of the drains that ended
 };
@@ -276,7 +276,8 @@ private:
             for (std::size_t i = 0; i < reasons; ++i) text.sample(of + reason_labels[i], one.undelivered[i]);
         });
 
-        text.family("tidefall_exceptions_total", "counter", "Calls of the processor that threw.");
+        text.family("tidefall_exceptions_total", "counter",
+                    "Exceptions of the processor, or of the sorting before it.");
         each([&](auto const& one, auto const& of) { text.sample(of, one.exceptions); });
 
         text.family("tidefall_processing_duration_seconds", "histogram",

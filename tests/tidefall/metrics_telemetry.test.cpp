@@ -129,7 +129,7 @@ tidefall_undelivered_values_total{buffer="orders",partition="0",reason="exceptio
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="timeout"} 1
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="overflow"} 0
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="stopped"} 0
-# HELP tidefall_exceptions_total Calls of the processor that threw.
+# HELP tidefall_exceptions_total Exceptions of the processor, or of the sorting before it.
 # TYPE tidefall_exceptions_total counter
 tidefall_exceptions_total{buffer="orders",partition="0"} 2
 # HELP tidefall_processing_duration_seconds How long the processing of a drained table took.
