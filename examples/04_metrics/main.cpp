@@ -120,11 +120,7 @@ int serve(settings const& how) {
     return signal == 0 ? 0 : 128 + signal;
 }
 
-}  // namespace
-}  // namespace metrics_example
-
-int main(int argc, char** argv) {
-    using namespace metrics_example;
+int run(int argc, char** argv) {
     settings how;
     CLI::App app("Writes events into a buffer and serves what it counts to Prometheus, on loopback.", program);
     app.footer("Exit codes: 0; 1 for a port that is taken; 2 for a wrong command line; 130 after Ctrl-C.");
@@ -141,11 +137,20 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(0, 86'400));
     try {
         app.parse(argc, argv);
-        return serve(how);
     } catch (CLI::ParseError const& error) {
         return app.exit(error) == 0 ? 0 : 2;
+    }
+    return serve(how);
+}
+
+}  // namespace
+}  // namespace metrics_example
+
+int main(int argc, char** argv) {
+    try {
+        return metrics_example::run(argc, argv);
     } catch (std::exception const& error) {
-        std::cerr << program << ": " << error.what() << '\n';
+        std::cerr << metrics_example::program << ": " << error.what() << '\n';
         return 1;
     }
 }

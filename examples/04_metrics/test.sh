@@ -93,7 +93,7 @@ END
         kill -0 "${beside[-1]}" || fail "Prometheus ended"
         sleep 0.1
     done
-    prometheus=http://$(sed -n 's/.*msg="Listening on" address=//p' prometheus.err)
+    prometheus=http://$(sed -n 's/.*msg="Listening on".* address=\([^ ]*\).*/\1/p' prometheus.err)
     shows 'up{job="tidefall"}' 1
     shows "sum(tidefall_drained_values_total$events)" 10003
     shows 'sum(tidefall_buffer_processed_values_total) + sum(tidefall_undelivered_values_total)' 10003

@@ -280,14 +280,19 @@ private:
                     "Exceptions of the processor, or of the sorting before it.");
         each([&](auto const& one, auto const& of) { text.sample(of, one.exceptions); });
 
+        std::vector<std::string> bound_labels;
+        bound_labels.reserve(bounds_.size() + 1);
+        for (auto const bound : bounds_) {
+            bound_labels.push_back("," + detail::label_text("le", detail::seconds_text(bound)));
+        }
+        bound_labels.emplace_back(",le=\"+Inf\"");
         text.family("tidefall_processing_duration_seconds", "histogram",
                     "How long the processing of a drained table took.");
         each([&](auto const& one, auto const& of) {
             std::uint64_t count = 0;
             for (std::size_t i = 0; i < one.durations.size(); ++i) {
                 count += one.durations[i];
-                auto const bound = i < bounds_.size() ? detail::seconds_text(bounds_[i]) : "+Inf";
-                text.sample("_bucket", of + ",le=\"" + bound + "\"", std::to_string(count));
+                text.sample("_bucket", of + bound_labels[i], std::to_string(count));
             }
             text.sample("_sum", of, detail::seconds_text(one.duration_sum));
             text.sample("_count", of, std::to_string(count));
