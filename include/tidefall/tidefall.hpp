@@ -6,6 +6,7 @@
 #include <tidefall/buffer.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/metrics_telemetry.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/queue.hpp>
