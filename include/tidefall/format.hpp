@@ -12,16 +12,15 @@
 // header includes this one but `log_telemetry.hpp`.
 //
 // Formattable are `options`, `options_update`, `options_overlay`, `runtime_options`, `drain_report`, `buffer_stats`,
-// `failure`, every event, every enum, and `entry` where its key, value and version are. A number, of partitions say,
-// prints itself.
+// `failure`, every event, every enum, and `entry` where its key, value and version are.
 //
 // * An enum is its enumerator's name; a value that has none is its number.
 // * Everything else is one line of `name=value`, one space between, in the order of the fields, all of them always;
 //   but an `options_update` or `options_overlay` prints what it names and nothing else, so an empty one prints
 //   nothing.
-// * A duration is a number and the largest unit that says it exactly: `5s`, `250ms`, `1500us`, `7ns`. The largest one,
-//   which means never, is `never`. A `system_time` is UTC to the microsecond, `2026-11-21T09:30:00.250000Z`, and a
-//   `monotonic_time` the duration since its clock's epoch.
+// * A duration is a number and the largest unit, from seconds down, that says it exactly: `90s`, `250ms`, `1500us`,
+//   `7ns`. `nanoseconds::max()` is `never`. A `system_time` is UTC to the microsecond, `2026-11-21T09:30:00.250000Z`,
+//   and a `monotonic_time` the duration since its clock's epoch.
 // * An optional without a value, an empty pointer and an exception that is not there are `none`; a pointer of the
 //   options that is not empty is `set`.
 // * A text that is empty or holds a space, a control character, `"` or `=` is in double quotes, and there `"`, `\` and
@@ -31,8 +30,8 @@
 //
 // Format specifications are those of a string: `{:>10}`, `{:*^20}`, `{:.8}`.
 //
-// Thread safety: as of const functions. Printing does not block. It allocates where the text is longer than 500
-// bytes, and may throw what allocation, and the formatters of an entry's parts, throw.
+// Thread safety: as of const functions. Printing does not block. It may throw what allocation, and the formatters of
+// an entry's parts, throw; a text of up to 500 bytes is built without allocation.
 #pragma once
 
 #if !__has_include(<fmt/format.h>)
