@@ -243,6 +243,14 @@ private:
         core_->changed();
     }
 
+    /// Of a partition that stopped: gives back the memory of its tables, unless a call that was given up may use it.
+    void retire() noexcept {
+        detail::lock_guard const lock(mutex_);
+        if (given_up_ || late_values_ > 0 || !idle_and_closed()) return;
+        stripes_.shrink_to_fit();
+        drained_->shrink_to_fit();
+    }
+
     /// True once nothing more will happen: all has an outcome, or was given up.
     bool stopped() const noexcept {
         detail::lock_guard const lock(mutex_);
