@@ -586,13 +586,15 @@ private:
         for (auto const& one : *partitions_) one->close(by);
     }
 
-    /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads, its callables,
-    /// its memory. Called once.
+    /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless a
+    /// call of the processor is running all the same, its callables and its memory. Called once.
     void retire() noexcept {
         if (home_.left()) return;
-        // A write that makes room calls `undelivered` without a lock.
-        if (overflow_ != overflow_policy::drop_oldest && !in_use()) core_->release_callables();
-        for (auto const& one : *partitions_) one->retire();
+        if (!in_use()) {
+            // A write that makes room calls `undelivered` without a lock.
+            if (overflow_ != overflow_policy::drop_oldest) core_->release_callables();
+            for (auto const& one : *partitions_) one->retire();
+        }
         runtime_.reset();
     }
 

@@ -243,10 +243,9 @@ private:
         core_->changed();
     }
 
-    /// Of a partition that stopped: gives back the memory of its tables, unless a call that was given up may use it.
+    /// Of a partition that stopped, with no call left: gives back the memory of its tables.
     void retire() noexcept {
         detail::lock_guard const lock(mutex_);
-        if (given_up_ || late_values_ > 0 || !idle_and_closed()) return;
         stripes_.shrink_to_fit();
         drained_->shrink_to_fit();
     }
