@@ -126,14 +126,12 @@ public:
             return;
         }
         assert_outside_locks();
-        if (detail::inside_callback::of(core_.get())) {
-            for (auto const& one : *partitions_) one->close(deadline(shutdown_timeout()));
+        if (inside_own_callback()) {
+            begin_stop(shutdown_timeout());
             return;
         }
         stop_by(deadline(shutdown_timeout()));
-        bool in_use = false;
-        for (auto const& one : *partitions_) in_use = in_use || one->given_up() || one->has_late_calls();
-        if (!in_use) core_->release_callables();
+        if (!in_use()) core_->release_callables();
     }
 
     std::string const& name() const noexcept { return core_->name; }
@@ -314,6 +312,10 @@ protected:
     }
 
 private:
+    template <typename Buffer>
+    friend class registry;
+    template <typename Derived, typename Buffer>
+    friend class definition;
     using core = detail::buffer_core<Table>;
 
     /// In debug builds: what runs under a lock of this buffer has not called it.
@@ -544,9 +546,13 @@ private:
         return detail::later(core_->schedule->now(), within);
     }
 
+    bool inside_own_callback() const noexcept {
+        return detail::inside_callback::of(core_.get());
+    }
+
     void require_outside(char const* what) const {
         assert_outside_locks();
-        if (detail::inside_callback::of(core_.get())) {
+        if (inside_own_callback()) {
             throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                     "tidefall: " + std::string(what) + " of buffer \"" + name() +
                                         "\" in its own processor, hook or undelivered");
@@ -567,6 +573,32 @@ private:
         std::uint64_t total = 0;
         for (auto const& one : all) total += one->abandoned();
         return total;
+    }
+
+    /// Of a buffer that stopped: true while a call of the processor may be running all the same.
+    bool in_use() const noexcept {
+        return std::any_of(partitions_->begin(), partitions_->end(),
+                           [](auto const& one) { return one->given_up() || one->has_late_calls(); });
+    }
+
+    /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of
+    /// this one.
+    void begin_stop(std::chrono::nanoseconds within) noexcept {
+        if (home_.left()) return;
+        auto const by = deadline(within);
+        for (auto const& one : *partitions_) one->close(by);
+    }
+
+    /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless a
+    /// call of the processor is running all the same, its callables and its memory. Called once.
+    void retire() noexcept {
+        if (home_.left()) return;
+        if (!in_use()) {
+            // A write that makes room calls `undelivered` without a lock.
+            if (overflow_ != overflow_policy::drop_oldest) core_->release_callables();
+            for (auto const& one : *partitions_) one->retire();
+        }
+        runtime_.reset();
     }
 
     drain_report stop_by(detail::time_point by) noexcept {
@@ -593,8 +625,8 @@ private:
     static constexpr unsigned reciprocal_shift = 40;
     static_assert(detail::thread_numbers <= 1U << 24 && max_partitions <= 1U << 16);
 
-    // Invariant: all but shutdown_timeout_ is set in the constructor and never changes. runtime_ comes last, so that
-    // its threads have ended before what they serve goes.
+    // Invariant: all but shutdown_timeout_ is set in the constructor and never changes, but that retire() lets go of
+    // runtime_, which nothing else looks at. It comes last, so that its threads have ended before what they serve goes.
     std::shared_ptr<core> core_;
     detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
     std::uint64_t reciprocal_ = 0;

@@ -3,8 +3,14 @@
 // How a buffer is set up. Every option has a default that works; designated initialisers name what differs:
 //
 //     tidefall::queue<event> events({.name = "events", .processing_interval = 1s}, processor);
+//
+// Whoever runs the program may have a say:
+//
+//     auto how = tidefall::options_from_environment("MYAPP_EVENTS", {.name = "events", .processing_interval = 1s});
+//     // MYAPP_EVENTS_PROCESSING_INTERVAL=500ms MYAPP_EVENTS_CAPACITY=10000 myapp
 #pragma once
 
+#include <tidefall/detail/option_text.hpp>
 #include <tidefall/detail/sync.hpp>
 #include <tidefall/version.hpp>
 
@@ -12,7 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -96,6 +102,25 @@ struct options {
     std::shared_ptr<tidefall::runtime> runtime = {};
 };
 
+/// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
+/// field of `options` is here, in the same order. For `drain_threshold` and `capacity`, `std::optional<std::size_t>{}`
+/// takes the limit away; for `telemetry` and `runtime`, a null pointer does.
+struct options_overlay {
+    std::optional<std::string> name = {};
+    std::optional<std::size_t> partitions = {};
+    std::optional<std::chrono::nanoseconds> processing_interval = {};
+    std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::chrono::nanoseconds> processing_timeout = {};
+    std::optional<tidefall::timeout_action> timeout_action = {};
+    std::optional<std::optional<std::size_t>> drain_threshold = {};
+    std::optional<std::optional<std::size_t>> capacity = {};
+    std::optional<overflow_policy> overflow = {};
+    std::optional<std::chrono::nanoseconds> overflow_timeout = {};
+    std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
+    std::optional<std::shared_ptr<telemetry_hook>> telemetry = {};
+    std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
+};
+
 /// A partial update: what it names changes, all or nothing, and everything else stays. For `drain_threshold` and
 /// `capacity`, `std::optional<std::size_t>{}` takes the limit away.
 struct options_update {
@@ -108,27 +133,19 @@ struct options_update {
     std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
 };
 
-/// An option has a value that it cannot have. `what()` names the option, the value that it got and the rule; nothing
-/// was started or changed.
+/// An option has a value that it cannot have. `what()` names the option, or the variable of the environment that it
+/// came from, the value that it got and the rule; nothing was started or changed.
 class invalid_options : public std::invalid_argument {
 public:
     invalid_options(std::string_view option, std::string const& value, std::string_view rule)
         : std::invalid_argument("tidefall: option " + std::string(option) + " is " + value + ", but must be " +
                                 std::string(rule)) {}
+
+    /// With a text of its own.
+    explicit invalid_options(std::string const& what) : std::invalid_argument(what) {}
 };
 
 namespace detail {
-
-/// In the largest unit that says it exactly.
-inline std::string to_text(std::chrono::nanoseconds value) {
-    if (value == std::chrono::nanoseconds::max()) return "nanoseconds::max()";
-    if (value == std::chrono::nanoseconds::min()) return "nanoseconds::min()";
-    auto const count = value.count();
-    if (count % 1'000'000'000 == 0) return std::to_string(count / 1'000'000'000) + "s";
-    if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + "ms";
-    if (count % 1'000 == 0) return std::to_string(count / 1'000) + "us";
-    return std::to_string(count) + "ns";
-}
 
 inline void require_at_least_one(std::string_view option, std::optional<std::size_t> value, std::string_view rule) {
     if (value && *value == 0) throw invalid_options(option, "0", rule);
@@ -152,7 +169,7 @@ inline void validate(options_update const& update) {
     if (update.shutdown_timeout) require_not_negative("shutdown_timeout", *update.shutdown_timeout);
 }
 
-inline void validate(options const& all) {
+inline void validate_ranges(options const& all) {
     if (all.name.empty()) throw invalid_options("name", "empty", "a name");
     if (all.partitions == 0 || all.partitions > max_partitions) {
         throw invalid_options("partitions", std::to_string(all.partitions), "1 to 65536");
@@ -175,16 +192,158 @@ inline void validate(options const& all) {
     }
     switch (all.overflow) {
         case overflow_policy::block:
-        case overflow_policy::reject: break;
-        case overflow_policy::drop_oldest:
-            if (!all.capacity)
-                throw invalid_options("overflow", "drop_oldest", "block or reject: there is no capacity");
-            break;
+        case overflow_policy::reject:
+        case overflow_policy::drop_oldest: break;
         default:
             throw invalid_options("overflow", std::to_string(static_cast<int>(all.overflow)),
                                   "block, reject or drop_oldest");
     }
 }
 
+inline constexpr std::string_view overflow_without_capacity = "block or reject: there is no capacity";
+
+/// False where `overflow` asks for a `capacity` and there is none.
+inline bool goes_together(options const& all) noexcept {
+    return all.overflow != overflow_policy::drop_oldest || all.capacity;
+}
+
+inline void validate_together(options const& all) {
+    if (!goes_together(all)) throw invalid_options("overflow", "drop_oldest", overflow_without_capacity);
+}
+
+inline void validate(options const& all) {
+    validate_ranges(all);
+    validate_together(all);
+}
+
+// ---- layers of options
+
+/// Calls `f(name, rule, &options::field, &options_overlay::field)` for each option that a text can say; `rule` says
+/// which texts do.
+template <typename F>
+void for_each_text_option(F&& f) {
+    using o = options;
+    using v = options_overlay;
+    constexpr std::string_view above_0 =
+        "a duration above 0 with its unit, such as 500ms, 1.5s or 2m, up to 292 years, or never";
+    constexpr std::string_view not_negative =
+        "a duration of 0 or more with its unit, such as 500ms, 1.5s or 2m, up to 292 years, or never";
+    constexpr std::string_view limit = "none, or a whole number from 1 to the largest size_t";
+    f("name", "a name", &o::name, &v::name);
+    f("partitions", "a whole number from 1 to 65536", &o::partitions, &v::partitions);
+    f("processing_interval", above_0, &o::processing_interval, &v::processing_interval);
+    f("processing_batch_size", "a whole number from 1 to the largest size_t, or all", &o::processing_batch_size,
+      &v::processing_batch_size);
+    f("processing_timeout", above_0, &o::processing_timeout, &v::processing_timeout);
+    f("timeout_action", "wait or abandon", &o::timeout_action, &v::timeout_action);
+    f("drain_threshold", limit, &o::drain_threshold, &v::drain_threshold);
+    f("capacity", limit, &o::capacity, &v::capacity);
+    f("overflow", "block, reject or drop_oldest", &o::overflow, &v::overflow);
+    f("overflow_timeout", not_negative, &o::overflow_timeout, &v::overflow_timeout);
+    f("shutdown_timeout", not_negative, &o::shutdown_timeout, &v::shutdown_timeout);
+}
+
+inline void apply(options_overlay const& over, options& to) {
+    auto const lay = [&](std::string_view, std::string_view, auto field, auto given) {
+        if (over.*given) to.*field = *(over.*given);
+    };
+    for_each_text_option(lay);
+    lay("telemetry", "", &options::telemetry, &options_overlay::telemetry);
+    lay("runtime", "", &options::runtime, &options_overlay::runtime);
+}
+
+inline bool read_text(std::string_view text, timeout_action& into) noexcept {
+    into = text == "abandon" ? timeout_action::abandon : timeout_action::wait;
+    return text == "abandon" || text == "wait";
+}
+
+inline bool read_text(std::string_view text, overflow_policy& into) noexcept {
+    into = text == "reject"        ? overflow_policy::reject
+           : text == "drop_oldest" ? overflow_policy::drop_oldest
+                                   : overflow_policy::block;
+    return into != overflow_policy::block || text == "block";
+}
+
+/// PREFIX_OPTION.
+inline std::string variable_name(std::string_view prefix, std::string_view option) {
+    std::string name;
+    name.reserve(prefix.size() + 1 + option.size());
+    name.append(prefix).push_back('_');
+    for (char const c : option) name.push_back(c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c);
+    return name;
+}
+
+/// What a variable of the environment holds; empty if it is not set.
+inline std::string text_of_variable(std::string const& name) {
+#if defined(_MSC_VER)
+#pragma warning(suppress : 4996)  // the text is copied at once
+#endif
+    char const* const text = std::getenv(name.c_str());
+    return text == nullptr ? std::string() : std::string(text);
+}
+
+[[noreturn]] inline void refuse_variable(std::string_view prefix, std::string_view option, std::string_view rule) {
+    auto const name = variable_name(prefix, option);
+    throw invalid_options("tidefall: environment variable " + name + " is \"" + text_of_variable(name) +
+                          "\", but must be " + std::string(rule));
+}
+
+/// What the environment says. Each value by itself is one that its option can have.
+inline options_overlay overlay_from_environment(std::string_view prefix) {
+    if (prefix.empty() || prefix.find('=') != prefix.npos || prefix.find('\0') != prefix.npos) {
+        throw invalid_options("tidefall: the prefix of environment variables is \"" + std::string(prefix) +
+                              "\", but must be a part of a name: not empty, without = and null characters");
+    }
+    options_overlay read;
+    for_each_text_option([&](std::string_view option, std::string_view rule, auto field, auto given) {
+        auto const text = text_of_variable(variable_name(prefix, option));
+        if (text.empty()) return;
+        options one;
+        if (!read_text(text, one.*field)) refuse_variable(prefix, option, rule);
+        read.*given = one.*field;
+        try {
+            validate_ranges(one);
+        } catch (invalid_options const&) {
+            refuse_variable(prefix, option, rule);
+        }
+    });
+    return read;
+}
+
+/// `all` was made with what `read` says. Names the variable that does not go with the rest.
+inline void validate_together(options const& all, options_overlay const& read, std::string_view prefix) {
+    if (goes_together(all)) return;
+    if (read.overflow) refuse_variable(prefix, "overflow", overflow_without_capacity);
+    if (read.capacity) refuse_variable(prefix, "capacity", "at least 1: overflow is drop_oldest");
+    validate_together(all);
+}
+
 }  // namespace detail
+
+/// `base`, with what the variables of the environment say in the place of its own: PREFIX_PARTITIONS for `partitions`,
+/// PREFIX_PROCESSING_INTERVAL for `processing_interval`, and so on for every option but `telemetry` and `runtime`.
+///
+///     name                             any text
+///     partitions                       a whole number
+///     processing_batch_size            a whole number, or all
+///     drain_threshold, capacity        a whole number, or none
+///     durations                        a number and ns, us, ms, s, m or h: 500ms, 1.5s; or never
+///     timeout_action                   wait, abandon
+///     overflow                         block, reject, drop_oldest
+///
+/// A variable that is empty is as if it were not set. Texts are read as written here: without spaces, in lower case,
+/// whatever the locale.
+///
+/// Throws `invalid_options` for a text that says no value, and for one that its option cannot have: what() names the
+/// variable, the text and the rule. The result is checked as a whole, so also for a `base` that no buffer can have.
+///
+/// Thread safety: it reads the environment, which nobody may change meanwhile.
+inline options options_from_environment(std::string_view prefix, options base = {}) {
+    auto const read = detail::overlay_from_environment(prefix);
+    detail::apply(read, base);
+    detail::validate_ranges(base);
+    detail::validate_together(base, read, prefix);
+    return base;
+}
+
 }  // namespace tidefall::inline v0

@@ -235,6 +235,13 @@ private:
         core_->changed();
     }
 
+    /// Of a partition that stopped, with no call left: gives back the memory of its tables.
+    void retire() noexcept {
+        detail::lock_guard const lock(mutex_);
+        stripes_.shrink_to_fit();
+        drained_->shrink_to_fit();
+    }
+
     /// True once nothing more will happen: all has an outcome, or was given up.
     bool stopped() const noexcept {
         detail::lock_guard const lock(mutex_);

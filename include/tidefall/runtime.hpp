@@ -29,6 +29,17 @@ struct runtime_options {
     std::string thread_name = "tidefall";
 };
 
+namespace detail {
+
+inline void validate(runtime_options const& how) {
+    if (how.workers == 0 || how.workers > max_workers) {
+        throw invalid_options("workers", std::to_string(how.workers), "1 to 1024");
+    }
+    if (how.thread_name.empty()) throw invalid_options("thread_name", "empty", "a name");
+}
+
+}  // namespace detail
+
 /// One timer thread, which swaps tables when they are due; one watchdog thread, which stops the tokens of calls that
 /// take too long; and a bounded number of workers, which call processors. All are started with the runtime,
 /// whatever the number of buffers on it, and each looks up at most once a second when there is nothing to do.
@@ -47,10 +58,7 @@ protected:
     runtime() : schedule_(std::make_shared<detail::scheduler>(true)) {}
 
     explicit runtime(runtime_options const& how) : schedule_(std::make_shared<detail::scheduler>(false)) {
-        if (how.workers == 0 || how.workers > max_workers) {
-            throw invalid_options("workers", std::to_string(how.workers), "1 to 1024");
-        }
-        if (how.thread_name.empty()) throw invalid_options("thread_name", "empty", "a name");
+        detail::validate(how);
         crew_.emplace(schedule_, how.workers, how.thread_name);
     }
 

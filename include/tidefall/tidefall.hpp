@@ -4,12 +4,14 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/definition.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/metrics_telemetry.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/registry.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
 #include <tidefall/telemetry.hpp>

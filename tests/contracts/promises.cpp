@@ -11,7 +11,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -39,6 +42,35 @@ static_assert(std::is_aggregate_v<drain_report> && std::is_aggregate_v<buffer_st
 static_assert(std::is_base_of_v<std::invalid_argument, invalid_options>);
 static_assert(std::is_same_v<decltype(options::processing_interval), std::chrono::nanoseconds>);
 static_assert(std::is_same_v<decltype(options_update::capacity), std::optional<std::optional<std::size_t>>>);
+
+// options_overlay is every field of options, in the same order, each optional. A field too many or too few in either
+// does not compile here.
+template <typename Options>
+constexpr auto fields_of(Options& all) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = all;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+}
+template <typename T>
+struct each_optional;
+template <typename... Fields>
+struct each_optional<std::tuple<Fields&...>> {
+    using type = std::tuple<std::optional<Fields>&...>;
+};
+static_assert(std::is_aggregate_v<options_overlay>);
+static_assert(std::is_same_v<each_optional<decltype(fields_of(std::declval<options&>()))>::type,
+                             decltype(fields_of(std::declval<options_overlay&>()))>);
+
+// Named buffers.
+struct event_queue : definition<event_queue, events> {
+    static constexpr std::string_view environment = "MYAPP_EVENTS";
+    static options defaults() { return {.name = "event_queue"}; }
+};
+static_assert(event_queue::environment == "MYAPP_EVENTS");
+static_assert(std::is_same_v<decltype(event_queue::instance()), events&>);
+static_assert(std::is_same_v<decltype(event_queue::stop()), drain_report>);
+static_assert(!std::is_copy_constructible_v<registry<events>> && !std::is_move_constructible_v<registry<events>>);
+static_assert(std::is_nothrow_destructible_v<registry<events>>);
+static_assert(std::is_same_v<decltype(std::declval<registry<events> const&>().find("")), std::shared_ptr<events>>);
 
 // The forms of a processor, and what is none.
 template <typename F>

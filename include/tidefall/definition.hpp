@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+//
+// A buffer that a type names, reached from anywhere in the program: options in its definition, which whoever runs the
+// program can change by variables of the environment, and whoever starts it by options given there.
+//
+//     struct event_queue : tidefall::definition<event_queue, tidefall::queue<event>> {
+//         static constexpr std::string_view environment = "MYAPP_EVENTS";
+//         static tidefall::options defaults() { return {.name = "event_queue", .processing_interval = 1s}; }
+//     };
+//
+//     event_queue::start(processor, {.processing_batch_size = 512});   // at the beginning of main
+//     event_queue::instance().push(e);                                 // anywhere
+//     event_queue::stop();                                             // at its end: drains
+//
+// For any number of buffers by name see registry.hpp; where an object can be passed along, a plain buffer is simpler.
+#pragma once
+
+#include <tidefall/buffer.hpp>
+#include <tidefall/detail/sync.hpp>
+#include <tidefall/options.hpp>
+#include <tidefall/results.hpp>
+
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace tidefall::inline v0 {
+
+/// The base of a type that names a buffer. Nothing of it is made: all is static. `Derived` may have, both public,
+///
+///     static tidefall::options defaults();             the options to begin with; without it those of `options`
+///     static constexpr std::string_view environment;   the prefix of variables that `options_from_environment` reads;
+///                                                      without it, or empty, the environment is not read
+///
+/// The environment goes before the defaults, and what `start` is given before both.
+///
+/// There is one buffer at a time, from `start` to `stop`. Nothing stops it when main ends: what it then holds is lost.
+/// After a stop its threads, its processor and its tables' memory are given back, but the buffer itself stays for
+/// ever, some KiB, so that whoever has a reference from before the stop is answered `stopped`. (With
+/// `overflow_policy::drop_oldest`, and where a call of the processor outlived the stop, the processor stays too.)
+///
+/// Thread safety: everything may be called from several threads at once.
+template <typename Derived, typename Buffer>
+class definition {
+public:
+    using buffer_type = Buffer;
+
+    static constexpr std::string_view environment = {};
+    static options defaults() { return {}; }
+
+    /// Starts the buffer and returns it. What `given` names goes before all else.
+    ///
+    /// Throws `std::logic_error` while it is started, before anything else; of two starts at once one throws. Throws
+    /// `invalid_options`, whose what() says whether the value came from the defaults, from which variable of the
+    /// environment, or from this call; and what the constructor of the buffer throws. Then it is not started, and can
+    /// be.
+    template <typename Processor>
+    static Buffer& start(Processor&& process, options_overlay const& given = {}) {
+        return start_with(given, std::forward<Processor>(process));
+    }
+
+    /// The same with the third argument of a buffer's constructor.
+    template <typename Processor, typename Undelivered,
+              typename = std::enable_if_t<!std::is_same_v<std::remove_cvref_t<Undelivered>, options_overlay>>>
+    static Buffer& start(Processor&& process, Undelivered&& undelivered, options_overlay const& given = {}) {
+        return start_with(given, std::forward<Processor>(process), std::forward<Undelivered>(undelivered));
+    }
+
+    /// The buffer. Throws `std::logic_error` before its start and after its stop. Takes no lock. The reference stays
+    /// good for ever: that of a buffer that was stopped is answered `stopped`, whatever was started since.
+    static Buffer& instance() {
+        // Acquires [definition].
+        auto* const one = current_.load(std::memory_order_acquire);
+        if (one == nullptr) [[unlikely]]
+            throw std::logic_error(named("is not started: call start before instance"));
+        return one->held;
+    }
+
+    /// Stops the buffer as `buffer::stop` does, at most for its `shutdown_timeout` or `within`; until then `instance`
+    /// returns it, and from then on it can be started again. Not started, it does nothing and returns an empty report.
+    /// Of several stops at once each waits, and each returns the same report. Throws `std::system_error` in a callback
+    /// of the buffer; then nothing changed.
+    static drain_report stop() { return stop_with(); }
+    static drain_report stop(std::chrono::nanoseconds within) { return stop_with(within); }
+
+private:
+    struct kept {
+        template <typename... Arguments>
+        explicit kept(Arguments&&... arguments) : held(std::forward<Arguments>(arguments)...) {}
+        Buffer held;
+        kept* next = nullptr;  ///< of those that stopped
+    };
+
+    /// The start that is running, of one at most.
+    class claim {
+    public:
+        claim() {
+            // Acquires [definition start]: what the start before published is seen.
+            if (starting_.exchange(true, std::memory_order_acquire)) {
+                throw std::logic_error(named("is being started already"));
+            }
+        }
+        claim(claim const&) = delete;
+        claim& operator=(claim const&) = delete;
+        // Releases [definition start].
+        ~claim() { starting_.store(false, std::memory_order_release); }
+    };
+
+    template <typename... Callables>
+    static Buffer& start_with(options_overlay const& given, Callables&&... callables) {
+        static_assert(std::is_base_of_v<buffer<typename Buffer::table_type>, Buffer>,
+                      "a definition names a buffer: queue, hash_map, or a class that derives from tidefall::buffer");
+        claim const mine;
+        // Relaxed: only a start sets it, and this is the only one.
+        if (current_.load(std::memory_order_relaxed) != nullptr) {
+            throw std::logic_error(named("is started already: stop it first"));
+        }
+        auto* const one = new kept(layered(given), std::forward<Callables>(callables)...);
+        // Releases [definition].
+        current_.store(one, std::memory_order_release);
+        return one->held;
+    }
+
+    /// The options that the buffer is to have. Each is judged by the last that named it.
+    static options layered(options_overlay const& given) {
+        options only;
+        detail::apply(given, only);
+        naming(in_start, [&] { detail::validate_ranges(only); });
+        std::string_view const prefix = Derived::environment;
+        auto const read = prefix.empty() ? options_overlay{} : detail::overlay_from_environment(prefix);
+        options how = Derived::defaults();
+        detail::apply(read, how);
+        detail::apply(given, how);
+        naming(in_defaults, [&] { detail::validate_ranges(how); });
+        if (given.overflow || given.capacity) {
+            naming(in_start, [&] { detail::validate_together(how); });
+        } else if (read.overflow || read.capacity) {
+            detail::validate_together(how, read, prefix);
+        } else {
+            naming(in_defaults, [&] { detail::validate_together(how); });
+        }
+        return how;
+    }
+
+    static constexpr std::string_view in_defaults = "in its defaults";
+    static constexpr std::string_view in_start = "in the options given to its start";
+
+    /// Runs `check`; has what it throws say where the value came from.
+    template <typename Check>
+    static void naming(std::string_view source, Check check) {
+        try {
+            check();
+        } catch (invalid_options const& error) {
+            throw invalid_options(std::string(error.what()) + " (definition \"" + Derived::defaults().name + "\", " +
+                                  std::string(source) + ")");
+        }
+    }
+
+    static std::string named(std::string_view what) {
+        return "tidefall: definition \"" + Derived::defaults().name + "\" " + std::string(what);
+    }
+
+    template <typename... Within>
+    static drain_report stop_with(Within... within) {
+        // Acquires [definition].
+        auto* const one = current_.load(std::memory_order_acquire);
+        if (one == nullptr) return {};
+        auto const report = one->held.stop(within...);
+        auto* expected = one;
+        // Relaxed: whoever takes it away has seen it. No other has its address, as none is ever destroyed.
+        if (current_.compare_exchange_strong(expected, nullptr, std::memory_order_relaxed)) {
+            static_cast<buffer<typename Buffer::table_type>&>(one->held).retire();
+            keep(one);
+        }
+        return report;
+    }
+
+    /// Nobody follows the list: it keeps what it holds from being lost. Relaxed for that reason.
+    static void keep(kept* one) noexcept {
+        one->next = stopped_.load(std::memory_order_relaxed);
+        while (!stopped_.compare_exchange_weak(one->next, one, std::memory_order_relaxed)) {
+        }
+    }
+
+    // Nothing runs before main or after it: there is nothing to destroy here.
+    static inline constinit detail::atomic<kept*> current_{nullptr};
+    static inline constinit detail::atomic<kept*> stopped_{nullptr};
+    static inline constinit detail::atomic<bool> starting_{false};
+};
+
+}  // namespace tidefall::inline v0

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: MIT
+//
+// What a definition starts lives as long as the program: each case has definitions of its own.
+#include "../support/catch.hpp"
+#include "../support/common.hpp"
+#include "../support/environment.hpp"
+#include "../support/latch.hpp"
+#include "../support/recorder.hpp"
+#include "../support/set_table.hpp"
+#include "../support/threads.hpp"
+
+#include <tidefall/definition.hpp>
+#include <tidefall/hash_map.hpp>
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::environment_variable;
+using tests::latch;
+using tests::recorder;
+using tests::until;
+using tidefall::definition;
+using tidefall::invalid_options;
+using tidefall::options;
+using tidefall::options_overlay;
+using tidefall::write_status;
+
+namespace {
+
+using numbers_queue = tidefall::queue<int>;
+
+void ignore(std::span<int>) {
+}
+
+template <typename Error>
+std::string message_of(std::function<void()> const& act) {
+    try {
+        act();
+    } catch (Error const& error) {
+        return error.what();
+    }
+    return "";
+}
+
+/// Stops the buffer of a definition when a case ends, however it does.
+template <typename Definition>
+struct stopped_at_the_end {
+    ~stopped_at_the_end() { Definition::stop(); }
+};
+
+}  // namespace
+
+// ---- one life
+
+struct plain_queue : definition<plain_queue, numbers_queue> {
+    static options defaults() { return {.name = "plain", .partitions = 1, .processing_interval = 1h}; }
+};
+
+TEST_CASE("definition: started, reached from anywhere, stopped") {
+    recorder<int> const seen;
+    CHECK(message_of<std::logic_error>([] { plain_queue::instance(); }) ==
+          "tidefall: definition \"plain\" is not started: call start before instance");
+    CHECK(plain_queue::stop() == tidefall::drain_report{});
+
+    auto& started = plain_queue::start(seen);
+    CHECK(&plain_queue::instance() == &started);
+    CHECK(plain_queue::instance().name() == "plain");
+    CHECK(plain_queue::instance().push(1) == write_status::accepted);
+    std::thread([] { plain_queue::instance().push(2); }).join();
+
+    CHECK(plain_queue::stop() == tidefall::drain_report{.processed = 2});
+    CHECK(seen.values() == std::vector<int>{1, 2});
+    CHECK_THROWS_AS(plain_queue::instance(), std::logic_error);
+    CHECK(plain_queue::stop() == tidefall::drain_report{});
+}
+
+struct restarted_queue : definition<restarted_queue, numbers_queue> {
+    static options defaults() { return {.name = "restarted", .partitions = 1, .processing_interval = 1h}; }
+};
+
+TEST_CASE("definition: it can be started again, and a reference from before is answered") {
+    stopped_at_the_end<restarted_queue> const end;
+    recorder<int> const first;
+    recorder<int> const second;
+    auto& before = restarted_queue::start(first);
+    CHECK(before.push(1) == write_status::accepted);
+    restarted_queue::stop();
+    CHECK(before.push(2) == write_status::stopped);
+
+    auto& after = restarted_queue::start(second);
+    CHECK(&after != &before);
+    CHECK(after.push(3) == write_status::accepted);
+    CHECK(before.push(4) == write_status::stopped);
+    CHECK(before.size() == 0);
+    CHECK(before.stats().processed == 1);
+    CHECK(before.stats().refused == 2);
+    CHECK(before.flush() == tidefall::drain_report{});
+    CHECK(before.stop() == tidefall::drain_report{.processed = 1});
+    before.update_options({.processing_interval = 1s, .drain_threshold = 1, .capacity = 1});
+    CHECK(before.name() == "restarted");
+    restarted_queue::stop();
+    CHECK(first.values() == std::vector<int>{1});
+    CHECK(second.values() == std::vector<int>{3});
+}
+
+struct counted_queue : definition<counted_queue, numbers_queue> {
+    static options defaults() { return {.name = "counted", .partitions = 2}; }
+};
+
+TEST_CASE("definition: a stop gives back the threads and the processor") {
+    auto const threads = tests::thread_count();
+    auto const captured = std::make_shared<int>(0);
+    counted_queue::start([captured](std::span<int>) {}, [captured](std::span<int>, tidefall::failure const&) {});
+    CHECK(captured.use_count() == 3);
+    counted_queue::stop();
+    CHECK(captured.use_count() == 1);
+    CHECK(tests::thread_count_becomes(threads));
+
+    auto const clock = tidefall::make_manual_runtime();
+    auto const users = clock.use_count();
+    counted_queue::start([captured](std::span<int>) {}, {.runtime = clock});
+    counted_queue::stop();
+    CHECK(clock.use_count() == users);
+}
+
+struct dropping_queue : definition<dropping_queue, numbers_queue> {
+    static options defaults() {
+        return {.name = "dropping", .partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest};
+    }
+};
+
+TEST_CASE("definition: what a writer may be calling stays") {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch leave;
+    std::atomic<int> back{0};
+    dropping_queue::start(ignore,
+                          [&](std::span<int> values, tidefall::failure const&) {
+                              entered.open();
+                              leave.wait();
+                              back += values.front();
+                          },
+                          {.runtime = clock});
+    dropping_queue::instance().push(7);
+    std::thread writer([] { dropping_queue::instance().push(8); });  // hands 7 back
+    entered.wait();
+    dropping_queue::stop();
+    leave.open();
+    writer.join();
+    CHECK(back == 7);
+}
+
+struct hanging_queue : definition<hanging_queue, numbers_queue> {
+    static options defaults() { return {.name = "hanging", .partitions = 1, .processing_interval = 1ns}; }
+};
+
+TEST_CASE("definition: a call that outlives the stop keeps its processor") {
+    auto const threads = tests::thread_count();
+    latch entered;
+    latch leave;
+    auto const captured = std::make_shared<std::atomic<int>>(0);
+    hanging_queue::start([&, captured](std::span<int> batch) {
+        entered.open();
+        leave.wait();
+        *captured += batch.front();
+    });
+    auto& one = hanging_queue::instance();
+    one.push(5);
+    entered.wait();
+    CHECK_FALSE(hanging_queue::stop(0s).complete);
+    CHECK_THROWS_AS(hanging_queue::instance(), std::logic_error);
+    hanging_queue::start(ignore, {.processing_interval = 1h});
+    CHECK(one.push(6) == write_status::stopped);
+    leave.open();
+    until([&] { return one.stats().processed == 1; });
+    CHECK(*captured == 5);
+    hanging_queue::stop();
+    CHECK(tests::thread_count_becomes(threads));
+}
+
+// ---- forms of start
+
+struct every_form : definition<every_form, numbers_queue> {
+    static options defaults() { return {.name = "forms", .partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
+};
+
+TEST_CASE("definition: every form of start") {
+    auto const undelivered = [](std::span<int>, tidefall::failure const&) {};
+    options_overlay overlay{.partitions = 3};
+    auto const partitions_of = [](auto start) {
+        stopped_at_the_end<every_form> const end;
+        start();
+        return every_form::instance().partitions();
+    };
+    CHECK(partitions_of([&] { every_form::start(ignore); }) == 1);
+    CHECK(partitions_of([&] { every_form::start(ignore, {}); }) == 1);
+    CHECK(partitions_of([&] { every_form::start(ignore, {.partitions = 2, .processing_interval = 500ms}); }) == 2);
+    CHECK(partitions_of([&] { every_form::start(ignore, overlay); }) == 3);
+    CHECK(partitions_of([&] { every_form::start(ignore, std::as_const(overlay)); }) == 3);
+    CHECK(partitions_of([&] { every_form::start(ignore, options_overlay{.partitions = 4}); }) == 4);
+    CHECK(partitions_of([&] { every_form::start(ignore, undelivered); }) == 1);
+    CHECK(partitions_of([&] { every_form::start(ignore, undelivered, {.partitions = 5}); }) == 5);
+    CHECK(partitions_of([&] { every_form::start(ignore, undelivered, overlay); }) == 3);
+    CHECK(partitions_of([&] {
+              every_form::start([owned = std::make_unique<int>()](std::span<int>) {}, {.partitions = 6});
+          }) == 6);
+}
+
+struct undelivered_queue : definition<undelivered_queue, numbers_queue> {};
+struct named_map : definition<named_map, tidefall::hash_map<std::string, int>> {};
+struct named_set : definition<named_set, tests::set_buffer<int>> {};
+
+TEST_CASE("definition: undelivered, buffers of every kind, and no defaults") {
+    auto const clock = tidefall::make_manual_runtime();
+    tests::returns<int> const back;
+    undelivered_queue::start([](std::span<int>) { throw std::runtime_error("no"); }, back, {.runtime = clock});
+    undelivered_queue::instance().push(1);
+    CHECK(undelivered_queue::instance().name() == "tidefall");
+    CHECK(undelivered_queue::stop().failed == 1);
+    CHECK(back.values() == std::vector<int>{1});
+
+    int sum = 0;
+    named_map::start([&](std::span<tidefall::entry<std::string, int>> batch) { sum += batch.front().value; },
+                     {.runtime = clock});
+    named_map::instance().put("x", 4);
+    named_map::stop();
+    CHECK(sum == 4);
+
+    named_set::start(ignore, {.runtime = clock});
+    named_set::instance().insert(1);
+    CHECK(named_set::stop().processed == 1);
+}
+
+// ---- where options come from
+
+struct layered_queue : definition<layered_queue, numbers_queue> {
+    static constexpr std::string_view environment = "TF_LAYERED";
+    static inline options base = {};
+    static options defaults() { return base; }
+};
+
+namespace {
+
+/// The sizes of the calls for 6 values.
+std::vector<std::size_t> batches_of_layered(options_overlay const& given) {
+    stopped_at_the_end<layered_queue> const end;
+    recorder<int> const seen;
+    layered_queue::start(seen, given);
+    layered_queue::instance().push_range(tests::numbers(0, 6));
+    layered_queue::instance().flush();
+    return seen.sizes();
+}
+
+}  // namespace
+
+TEST_CASE("definition: defaults, before them the environment, before it what start is given") {
+    using sizes = std::vector<std::size_t>;
+    layered_queue::base = {
+        .name = "layered", .partitions = 1, .processing_batch_size = 5, .runtime = tidefall::make_manual_runtime()};
+    CHECK(batches_of_layered({}) == sizes{5, 1});
+    environment_variable const batch_size("TF_LAYERED_PROCESSING_BATCH_SIZE", "4");
+    CHECK(batches_of_layered({}) == sizes{4, 2});
+    CHECK(batches_of_layered({.processing_interval = 1h}) == sizes{4, 2});
+    CHECK(batches_of_layered({.processing_batch_size = 3}) == sizes{3, 3});
+    environment_variable const name("TF_LAYERED_NAME", "from the environment");
+    layered_queue::start(ignore);
+    CHECK(layered_queue::instance().name() == "from the environment");
+    layered_queue::stop();
+    layered_queue::start(ignore, {.name = "given"});
+    CHECK(layered_queue::instance().name() == "given");
+    layered_queue::stop();
+    layered_queue::base = {};
+}
+
+TEST_CASE("definition: every option of an overlay goes before the defaults") {
+    auto const hook = std::make_shared<tests::event_log>();
+    auto const clock = tidefall::make_manual_runtime();
+    options_overlay const given{.name = "given",
+                                .partitions = 3,
+                                .processing_interval = 11s,
+                                .processing_batch_size = 12,
+                                .processing_timeout = 13s,
+                                .timeout_action = tidefall::timeout_action::abandon,
+                                .drain_threshold = 14,
+                                .capacity = 15,
+                                .overflow = tidefall::overflow_policy::drop_oldest,
+                                .overflow_timeout = 16s,
+                                .shutdown_timeout = 17s,
+                                .telemetry = hook,
+                                .runtime = clock};
+    options all;
+    tidefall::detail::apply(given, all);
+    CHECK(all.name == "given");
+    CHECK(all.partitions == 3);
+    CHECK(all.processing_interval == 11s);
+    CHECK(all.processing_batch_size == 12);
+    CHECK(all.processing_timeout == 13s);
+    CHECK(all.timeout_action == tidefall::timeout_action::abandon);
+    CHECK(all.drain_threshold == 14);
+    CHECK(all.capacity == 15);
+    CHECK(all.overflow == tidefall::overflow_policy::drop_oldest);
+    CHECK(all.overflow_timeout == 16s);
+    CHECK(all.shutdown_timeout == 17s);
+    CHECK(all.telemetry == hook);
+    CHECK(all.runtime == clock);
+
+    tidefall::detail::apply({.name = "again"}, all);
+    CHECK(all.name == "again");
+    CHECK(all.capacity == 15);
+    CHECK(all.telemetry == hook);
+    tidefall::detail::apply({.drain_threshold = std::optional<std::size_t>{},
+                             .capacity = std::optional<std::size_t>{},
+                             .telemetry = nullptr,
+                             .runtime = nullptr},
+                            all);
+    CHECK_FALSE(all.drain_threshold);
+    CHECK_FALSE(all.capacity);
+    CHECK_FALSE(all.telemetry);
+    CHECK_FALSE(all.runtime);
+}
+
+struct deaf_queue : definition<deaf_queue, numbers_queue> {
+    static options defaults() { return {.partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
+};
+
+TEST_CASE("definition: without a prefix the environment is not read") {
+    environment_variable const a("_PARTITIONS", "3");
+    environment_variable const b("PARTITIONS", "3");
+    environment_variable const c("TIDEFALL_PARTITIONS", "3");
+    stopped_at_the_end<deaf_queue> const end;
+    deaf_queue::start(ignore);
+    CHECK(deaf_queue::instance().partitions() == 1);
+}
+
+struct faulty_queue : definition<faulty_queue, numbers_queue> {
+    static constexpr std::string_view environment = "TF_FAULTY";
+    static inline options base = {};
+    static options defaults() { return base; }
+};
+
+TEST_CASE("definition: a bad option says where it came from, before anything starts; then it can be started") {
+    using tidefall::overflow_policy;
+    auto const threads = tests::thread_count();
+    auto const message_with = [](options_overlay const& given) {
+        return message_of<invalid_options>([&] { faulty_queue::start(ignore, given); });
+    };
+    std::string const in_defaults = " (definition \"faulty\", in its defaults)";
+    std::string const in_start = " (definition \"faulty\", in the options given to its start)";
+    std::string const zero = "tidefall: option partitions is 0, but must be 1 to 65536";
+    std::string const no_capacity =
+        "tidefall: option overflow is drop_oldest, but must be block or reject: there is no capacity";
+
+    faulty_queue::base = {.name = "faulty", .partitions = 0};
+    CHECK(message_with({}) == zero + in_defaults);
+    faulty_queue::base = {.name = "faulty", .overflow = overflow_policy::drop_oldest};
+    CHECK(message_with({}) == no_capacity + in_defaults);
+    CHECK(message_with({.partitions = 0}) == zero + in_start);
+    CHECK(message_with({.overflow = overflow_policy::drop_oldest}) == no_capacity + in_start);
+    CHECK(message_with({.capacity = std::optional<std::size_t>{}}) == no_capacity + in_start);
+    faulty_queue::base = {.name = "faulty"};
+    {
+        environment_variable const bad("TF_FAULTY_PARTITIONS", "0");
+        std::string const expected =
+            "tidefall: environment variable TF_FAULTY_PARTITIONS is \"0\", but must be a whole number from 1 to 65536";
+        CHECK(message_with({}) == expected);
+        CHECK(message_with({.partitions = 1}) == expected);  // for all that, it is wrong
+    }
+    {
+        environment_variable const bad("TF_FAULTY_OVERFLOW", "drop_oldest");
+        CHECK(message_with({}) ==
+              "tidefall: environment variable TF_FAULTY_OVERFLOW is \"drop_oldest\", but must be "
+              "block or reject: there is no capacity");
+    }
+    CHECK(message_of<std::invalid_argument>([] { faulty_queue::start(std::function<void(std::span<int>)>()); }) ==
+          "tidefall: the processor is empty: there is nothing to call");
+    CHECK(tests::thread_count() == threads);
+    CHECK_THROWS_AS(faulty_queue::instance(), std::logic_error);
+
+    // What is made good by a later one is good.
+    faulty_queue::base = {.name = "", .partitions = 0, .overflow = overflow_policy::drop_oldest};
+    environment_variable const capacity("TF_FAULTY_CAPACITY", "1");
+    stopped_at_the_end<faulty_queue> const end;
+    faulty_queue::start(ignore, {.name = "x", .partitions = 1});
+    CHECK(faulty_queue::instance().partitions() == 1);
+}
+
+// ---- starts and stops that meet
+
+struct taken_queue : definition<taken_queue, numbers_queue> {
+    static options defaults() { return {.name = "taken", .partitions = 1}; }
+};
+
+TEST_CASE("definition: a start while it is started throws before anything") {
+    stopped_at_the_end<taken_queue> const end;
+    auto& one = taken_queue::start(ignore);
+    auto const log = std::make_shared<tests::event_log>();
+    auto const threads = tests::thread_count();
+    CHECK(message_of<std::logic_error>([&] { taken_queue::start(ignore, {.telemetry = log}); }) ==
+          "tidefall: definition \"taken\" is started already: stop it first");
+    CHECK(message_of<std::logic_error>([&] { taken_queue::start(ignore, {.partitions = 0}); }) ==
+          "tidefall: definition \"taken\" is started already: stop it first");
+    CHECK(log->lines().empty());
+    CHECK(tests::thread_count() == threads);
+    CHECK(&taken_queue::instance() == &one);
+    CHECK(one.push(1) == write_status::accepted);
+}
+
+struct throwing_queue : definition<throwing_queue, numbers_queue> {
+    static options defaults() { return {.name = "throwing", .partitions = 1}; }
+};
+
+TEST_CASE("definition: a start that threw can be made again, and one within another throws") {
+    stopped_at_the_end<throwing_queue> const end;
+    struct copied {
+        std::function<void()> act;
+        explicit copied(std::function<void()> f) : act(std::move(f)) {}
+        copied(copied const& other) : act(other.act) { act(); }
+        void operator()(std::span<int>) const {}
+    };
+    copied const throwing([] { throw std::runtime_error("copied"); });
+    CHECK_THROWS_AS(throwing_queue::start(throwing), std::runtime_error);
+    CHECK_THROWS_AS(throwing_queue::instance(), std::logic_error);
+    std::string inner;
+    bool there = true;
+    copied const starting([&] {
+        inner = message_of<std::logic_error>([] { throwing_queue::start(ignore); });
+        there = message_of<std::logic_error>([] { throwing_queue::instance(); }).empty();
+    });
+    throwing_queue::start(starting);
+    CHECK(inner == "tidefall: definition \"throwing\" is being started already");
+    CHECK_FALSE(there);
+    CHECK(throwing_queue::instance().push(1) == write_status::accepted);
+}
+
+struct raced_queue : definition<raced_queue, numbers_queue> {
+    static options defaults() { return {.name = "raced", .partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
+};
+
+TEST_CASE("definition: of several starts at once one wins") {
+    for (int round = 0; round < 100; ++round) {
+        std::atomic<int> won{0};
+        std::atomic<int> lost{0};
+        latch go;
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 3; ++i) {
+            threads.emplace_back([&] {
+                go.wait();
+                try {
+                    raced_queue::start(ignore);
+                    ++won;
+                } catch (std::logic_error const&) {
+                    ++lost;
+                }
+            });
+        }
+        go.open();
+        for (auto& each : threads) each.join();
+        CHECK(won == 1);
+        CHECK(lost == 2);
+        CHECK(raced_queue::instance().push(1) == write_status::accepted);
+        CHECK(raced_queue::stop().processed == 1);
+    }
+}
+
+struct stopping_queue : definition<stopping_queue, numbers_queue> {
+    static options defaults() { return {.name = "stopping", .partitions = 1, .processing_interval = 1ns}; }
+};
+
+TEST_CASE("definition: until its stop ends it is there, and cannot be started") {
+    latch entered;
+    latch leave;
+    std::atomic<bool> reached{false};
+    stopping_queue::start([&](std::span<int>) {
+        entered.open();
+        leave.wait();
+        reached = stopping_queue::instance().push(9) == write_status::stopped;
+    });
+    auto& one = stopping_queue::instance();
+    one.push(1);
+    entered.wait();
+    std::vector<tidefall::drain_report> reports(2);
+    std::vector<std::thread> threads;
+    for (auto& report : reports) threads.emplace_back([&] { report = stopping_queue::stop(); });
+    until([&] { return one.push(2) == write_status::stopped; });
+    CHECK(&stopping_queue::instance() == &one);
+    CHECK(message_of<std::logic_error>([] { stopping_queue::start(ignore); }) ==
+          "tidefall: definition \"stopping\" is started already: stop it first");
+    leave.open();
+    for (auto& each : threads) each.join();
+    CHECK(reached);
+    auto const expected = one.stop();
+    CHECK(expected.processed > 0);
+    // One that came when all was over found nothing.
+    for (auto const& report : reports) CHECK((report == expected || report == tidefall::drain_report{}));
+    CHECK((reports[0] == expected || reports[1] == expected));
+    CHECK_THROWS_AS(stopping_queue::instance(), std::logic_error);
+}
+
+struct inside_queue : definition<inside_queue, numbers_queue> {
+    static options defaults() { return {.name = "inside", .partitions = 1}; }
+};
+
+TEST_CASE("definition: a stop in its own processor throws, and nothing changes") {
+    auto const clock = tidefall::make_manual_runtime();
+    bool threw = false;
+    inside_queue::start([&](std::span<int>) { threw = tests::deadlock_would_occur([] { inside_queue::stop(); }); },
+                        {.runtime = clock});
+    inside_queue::instance().push(1);
+    clock->advance(5s);
+    CHECK(threw);
+    CHECK(inside_queue::instance().push(2) == write_status::accepted);
+    CHECK(inside_queue::stop().processed == 1);
+}
+
+struct shared_queue : definition<shared_queue, numbers_queue> {
+    static options defaults() { return {.name = "shared", .partitions = 2, .processing_interval = 1ms}; }
+};
+
+TEST_CASE("definition: writers, starts and stops at once") {
+    std::atomic<std::uint64_t> accepted{0};
+    std::atomic<std::uint64_t> processed{0};
+    std::atomic<bool> over{false};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t) {
+        threads.emplace_back([&] {
+            while (!over) {
+                try {
+                    auto& one = shared_queue::instance();
+                    for (int i = 0; i < 10; ++i) accepted += one.push(i) == write_status::accepted ? 1U : 0U;
+                } catch (std::logic_error const&) {
+                    std::this_thread::yield();
+                }
+            }
+        });
+    }
+    for (int t = 0; t < 2; ++t) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 30; ++i) {
+                try {
+                    shared_queue::start([&](std::span<int> batch) { processed += batch.size(); });
+                } catch (std::logic_error const&) {
+                }
+                shared_queue::stop();
+            }
+            over = true;
+        });
+    }
+    for (auto& each : threads) each.join();
+    shared_queue::stop();
+    CHECK(accepted == processed);
+}
