@@ -35,6 +35,12 @@ foreach(file IN LISTS found)
   endforeach()
 endforeach()
 
+# Consumers with a CMake that knows no file sets find the headers too.
+file(STRINGS ${staged}/share/cmake/tidefall/tidefall-targets.cmake include REGEX "INTERFACE_INCLUDE_DIRECTORIES .*/include")
+if(NOT include)
+  message(FATAL_ERROR "the target has no include path but its file set's")
+endif()
+
 get_filename_component(parent ${INSTALLED} DIRECTORY)
 file(MAKE_DIRECTORY ${parent})
 file(RENAME ${staged} ${INSTALLED})
