@@ -154,9 +154,10 @@ template <typename... Hooks>
     requires(std::is_convertible_v<Hooks, std::shared_ptr<telemetry_hook>>&&...)
 std::shared_ptr<telemetry_hook> combine(Hooks... hooks) {
     std::vector<std::shared_ptr<telemetry_hook>> all;
-    all.reserve(sizeof...(hooks));
-    (all.push_back(std::move(hooks)), ...);
-    std::erase(all, nullptr);
+    auto const add = [&all](std::shared_ptr<telemetry_hook> hook) {
+        if (hook) all.push_back(std::move(hook));
+    };
+    (add(std::move(hooks)), ...);
     return std::make_shared<detail::combined_hook>(std::move(all));
 }
 

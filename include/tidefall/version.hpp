@@ -10,8 +10,8 @@
 namespace tidefall::inline v0 {
 
 inline constexpr int version_major = 0;
-inline constexpr int version_minor = 1;
+inline constexpr int version_minor = 9;
 inline constexpr int version_patch = 0;
-inline constexpr std::string_view version = "0.1.0";
+inline constexpr std::string_view version = "0.9.0";
 
 }  // namespace tidefall::inline v0

@@ -43,6 +43,7 @@ int main(int count, char** arguments) {
                                 R"(barrier|call_once|atomic_thread_fence)\b)");
     std::regex const fence(R"(atomic_thread_fence|atomic_signal_fence|timed_mutex)");
     std::regex const atomic_call(R"([._>](load|store|exchange|fetch_\w+|compare_exchange_\w+)\()");
+    std::regex const macro(R"(^\s*#\s*(define|undef)\s+(\w+))");
     std::regex const named_label(R"(\[([a-z][a-z ]*)\])");
     std::size_t files = 0;
     for (auto const& entry : std::filesystem::recursive_directory_iterator(arguments[1])) {
@@ -58,7 +59,12 @@ int main(int count, char** arguments) {
         if (std::find(lines.begin(), lines.end(), "#pragma once") == lines.end()) {
             fault(entry.path(), 1, "no #pragma once");
         }
+        std::map<std::string, std::size_t> macros;
         for (std::size_t i = 0; i < lines.size(); ++i) {
+            std::smatch directive;
+            if (std::regex_search(lines[i], directive, macro)) {
+                macros[directive[2]] = directive[1] == "define" ? i + 1 : 0;
+            }
             auto const code = code_of(lines[i]);
             if (std::regex_search(code, fence)) fault(entry.path(), i + 1, "a fence or a timed mutex");
             // hardware_concurrency() apart, sync.hpp is the one place that names these.
@@ -96,6 +102,9 @@ int main(int count, char** arguments) {
                     one.line = i + 1;
                 }
             }
+        }
+        for (auto const& [name, line] : macros) {
+            if (line != 0) fault(entry.path(), line, "the macro " + name + " is left defined");
         }
     }
     for (auto const& [name, one] : labels) {

@@ -28,8 +28,8 @@ public:
         : name_(name), shared_(std::make_shared<shared>(std::move(serves), workers)) {
         threads_.reserve(workers + first_worker);
         try {
-            threads_.push_back(start(name + "/timer", [](shared& all) { all.keep_time(); }));
-            threads_.push_back(start(name + "/watch", [](shared& all) { all.watch(); }));
+            threads_.push_back(start(name + "/timer", [](shared& all, auto const&) { all.keep_time(); }));
+            threads_.push_back(start(name + "/watch", [](shared& all, auto const&) { all.watch(); }));
             while (threads_.size() < workers + first_worker) {
                 threads_.push_back(start_worker(threads_.size(), shared_->duties[threads_.size()]));
             }
@@ -183,17 +183,20 @@ private:
         std::uint64_t numbered = 0;
     };
 
-    template <typename F>
-    thread start(std::string const& name, F serve) const {
-        return thread([name, serve, keep = shared_] {
+    using service = void (*)(shared&, std::shared_ptr<duty> const&);
+
+    // One closure for all threads: std::thread is instantiated once, where the header is included.
+    thread start(std::string const& name, service serve, std::shared_ptr<duty> does = nullptr) const {
+        return thread([name, serve, does = std::move(does), keep = shared_] {
             name_this_thread(name);
-            serve(*keep);
+            serve(*keep, does);
         });
     }
 
     thread start_worker(std::size_t index, std::shared_ptr<duty> does) const {
-        return start(name_ + '/' + std::to_string(index - first_worker),
-                     [does = std::move(does)](shared& all) { all.work(does); });
+        return start(
+            name_ + '/' + std::to_string(index - first_worker),
+            [](shared& all, std::shared_ptr<duty> const& own) { all.work(own); }, std::move(does));
     }
 
     // Called under a mutex of the scheduler, never after set_workers(nullptr): threads_ is this call's.

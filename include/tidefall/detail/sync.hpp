@@ -18,8 +18,8 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
 #endif
 
 namespace tidefall::inline v0::detail {
@@ -47,10 +47,14 @@ inline void sleep_for(std::chrono::microseconds spell) {
     std::this_thread::sleep_for(spell);
 }
 
-/// Tells the processor that this thread spins.
+/// Tells the processor that this thread spins. By compilers' own words: <immintrin.h> is longer than all the rest.
 inline void spin_hint() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
     _mm_pause();
+#elif defined(_MSC_VER)
+    __yield();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+int bystander() {
+    return 0;
+}

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+#
+# Every preset that a document or the workflow calls is there.
+cmake_minimum_required(VERSION 3.23)
+file(READ ${SOURCE}/CMakePresets.json presets)
+
+# names_in(KEY OUT): the names of the presets in this list.
+function(names_in key out)
+  set(names "")
+  string(JSON count LENGTH "${presets}" ${key})
+  math(EXPR last "${count} - 1")
+  foreach(i RANGE ${last})
+    string(JSON name GET "${presets}" ${key} ${i} name)
+    list(APPEND names ${name})
+  endforeach()
+  set(${out} ${names} PARENT_SCOPE)
+endfunction()
+
+names_in(configurePresets configure)
+names_in(workflowPresets workflow)
+set(calls 0)
+foreach(file IN ITEMS README.md CONTRIBUTING.md bench/README.md .ci/run .github/workflows/ci.yml)
+  file(READ ${SOURCE}/${file} text)
+  string(REGEX MATCHALL "(--workflow )?--preset [a-z-]+" mentions "${text}")
+  # Those of a matrix.
+  if(text MATCHES "\n *preset: \\[([a-z, -]+)\\]")
+    string(REPLACE ", " ";" matrix "${CMAKE_MATCH_1}")
+    list(TRANSFORM matrix PREPEND "--workflow --preset ")
+    list(APPEND mentions ${matrix})
+  endif()
+  foreach(mention IN LISTS mentions)
+    math(EXPR calls "${calls} + 1")
+    string(REGEX REPLACE ".* " "" name "${mention}")
+    if(NOT name IN_LIST configure OR (mention MATCHES "workflow" AND NOT name IN_LIST workflow))
+      message(SEND_ERROR "${file} calls ${mention}, which is not in CMakePresets.json")
+    endif()
+  endforeach()
+endforeach()
+if(calls LESS 15)
+  message(SEND_ERROR "only ${calls} calls of presets were found")
+endif()
