@@ -6,6 +6,9 @@
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 #include <tidefall/telemetry.hpp>
+#if __has_include(<tidefall/metrics_telemetry.hpp>)
+#include <tidefall/metrics_telemetry.hpp>
+#endif
 
 #include <atomic>
 #include <chrono>
@@ -41,7 +44,7 @@ struct complaints : tidefall::telemetry_hook {
     }
 };
 
-int main() {
+void hooks() {
     auto clock = tidefall::make_manual_runtime();
     auto gauges = std::make_shared<health>();
     auto log = std::make_shared<complaints>();
@@ -62,4 +65,28 @@ int main() {
     check(gauges->lost == 1 && log->last == "rows lost 1: a negative row");
     clock->advance(1h);  // nothing waits: no event
     check(rows.stats().ticks == 2 && rows.stats().hook_failures == 0);
+}
+
+#if __has_include(<tidefall/metrics_telemetry.hpp>)
+void prometheus() {
+    auto clock = tidefall::make_manual_runtime();
+    auto metrics = std::make_shared<tidefall::metrics_telemetry>();
+    tidefall::queue<int> rows({.name = "rows", .partitions = 1, .telemetry = metrics, .runtime = clock},
+                              [](std::span<int>) {});
+    rows.push(1);
+    clock->advance(5s);
+    rows.push(2);
+
+    std::string const text = metrics->prometheus(rows);  // for the endpoint that Prometheus scrapes
+    check(text.find("tidefall_drained_values_total{buffer=\"rows\",partition=\"0\"} 1\n") != text.npos);
+    check(text.find("tidefall_buffer_pending_values{buffer=\"rows\"} 1\n") != text.npos);
+}
+#else
+void prometheus() {
+}
+#endif
+
+int main() {
+    hooks();
+    prometheus();
 }
