@@ -41,6 +41,9 @@ set(DOXYGEN_GENERATE_TREEVIEW YES)
 if(TIDEFALL_DOXYGEN_CSS)
   set(DOXYGEN_HTML_EXTRA_STYLESHEET ${TIDEFALL_DOXYGEN_CSS}/doxygen-awesome.css
                                     ${TIDEFALL_DOXYGEN_CSS}/doxygen-awesome-sidebar-only.css)
+  if(DOXYGEN_VERSION VERSION_GREATER_EQUAL 1.9.5)
+    set(DOXYGEN_HTML_COLORSTYLE LIGHT)  # what the style sheet builds on
+  endif()
 endif()
 
 doxygen_add_docs(docs ${front} ${pages} ${PROJECT_SOURCE_DIR}/cmake/namespaces.dox ${headers})
