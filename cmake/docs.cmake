@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Target docs: the guide's pages and the public headers as a site, in docs/html of the build folder. A warning of Doxygen
+# Target docs: the guide's pages and the public headers as a site, in html of the build folder. A warning of Doxygen
 # is an error. It wears doxygen-awesome-css where that is found (TIDEFALL_DOXYGEN_CSS is its folder).
 find_package(Doxygen 1.9.2)
 if(NOT DOXYGEN_FOUND)
@@ -17,7 +17,7 @@ list(REMOVE_ITEM pages ${front})
 set(DOXYGEN_PROJECT_NAME tidefall)
 set(DOXYGEN_PROJECT_NUMBER ${PROJECT_VERSION})
 set(DOXYGEN_PROJECT_BRIEF "${PROJECT_DESCRIPTION}")
-set(DOXYGEN_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/docs)
+set(DOXYGEN_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
 set(DOXYGEN_STRIP_FROM_PATH ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/examples ${PROJECT_SOURCE_DIR})
 set(DOXYGEN_STRIP_FROM_INC_PATH ${PROJECT_SOURCE_DIR}/include)
 set(DOXYGEN_USE_MDFILE_AS_MAINPAGE ${front})
