@@ -134,6 +134,7 @@ public:
         if (!in_use()) core_->release_callables();
     }
 
+    /// `options::name`.
     std::string const& name() const noexcept { return core_->name; }
 
     /// The number of partitions.
@@ -180,6 +181,7 @@ public:
     drain_report flush() {
         return flush(shutdown_timeout());
     }
+    /// The same with a deadline of this call's own.
     drain_report flush(std::chrono::nanoseconds within) {
         if (home_.left()) return {};
         require_outside("flush");
@@ -213,6 +215,7 @@ public:
     drain_report stop() {
         return stop(shutdown_timeout());
     }
+    /// The same with a deadline of this call's own.
     drain_report stop(std::chrono::nanoseconds within) {
         if (home_.left()) return {};
         require_outside("stop");
@@ -261,6 +264,7 @@ protected:
         auto one = [&](Table& table, std::size_t) { return f(table); };
         return write_some(to, 1, one, changes_only).status;
     }
+    /// The same for an `f` that may always change the size.
     template <typename F>
     write_status write(route to, F&& f) {
         return write(to, f, never_changes_only);

@@ -184,6 +184,7 @@ public:
         return change_or_insert(
             std::forward<Key>(key), [] { return V(); }, change, tags...);
     }
+    /// The same, where a new key starts from `first`.
     template <typename Key = K, typename First = V, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
         static_assert(detail::converts_to<First, V>, "the first value cannot be made into the map's value type");

@@ -35,6 +35,7 @@ private:
     friend std::shared_ptr<manual_runtime> make_manual_runtime();
 };
 
+/// Makes one. Starts no thread.
 inline std::shared_ptr<manual_runtime> make_manual_runtime() {
     return std::shared_ptr<manual_runtime>(new manual_runtime());
 }

@@ -37,6 +37,7 @@ inline std::size_t default_partitions() noexcept {
     return std::max(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
 }
 
+/// The most partitions that a buffer can have.
 inline constexpr std::size_t max_partitions = 65'536;
 
 /// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and

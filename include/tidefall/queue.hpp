@@ -139,6 +139,8 @@ public:
         return insert(std::move(item), tags...);
     }
 
+    /// The same with a copy of the item, made before the lock is taken, unless it is trivially copyable or moves may
+    /// throw.
     template <typename... Tags>
         requires std::copy_constructible<T> write_status push(T const& item, Tags const&... tags) {
             require_single_tags<Tags...>();

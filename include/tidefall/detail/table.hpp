@@ -26,7 +26,8 @@ namespace tidefall::inline v0 {
 /// - `prepare()`: called once per drain before the first `take`, without a lock; may throw, which fails the drain.
 /// - `delivered_table` and `deliver()`: what table mode hands over instead of the table itself; may throw, but must
 ///   leave what it did not hand over to be taken.
-/// - `front()` and `pop_front()`: the oldest value; needed for `overflow_policy::drop_oldest`, with one stripe.
+/// - `front()`, `pop_front()` and `pop_back()`: the oldest value, and without the newest; needed for
+///   `overflow_policy::drop_oldest`, with one stripe.
 /// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes. May throw,
 ///   and must then have changed neither. Before the first one `reserve(size)` is called, where there is one, with the
 ///   number of values in all.
