@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/decorators.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/options.hpp>
@@ -11,5 +12,6 @@
 #include <tidefall/queue.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
+#include <tidefall/spill.hpp>
 #include <tidefall/telemetry.hpp>
 #include <tidefall/version.hpp>
