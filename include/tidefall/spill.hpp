@@ -7,8 +7,9 @@
 //     tidefall::queue<event> events(options, tidefall::with_spill(process, "events.spill", encode));
 //     if (old) {
 //         tidefall::read_spill(*old, [&](std::string_view record) { events.push(decode(record)); });
-//         auto const report = events.flush();                            // delivered, or spilled anew
-//         if (report.complete && report.failed + report.dropped == 0) std::filesystem::remove(*old);
+//         bool const drained = events.flush().complete;                  // delivered, or spilled anew
+//         auto const s = events.stats();
+//         if (drained && s.refused + s.failed + s.dropped == 0) std::filesystem::remove(*old);
 //     }
 //
 // A crash on the way loses nothing: the file that was moved aside comes first at the next start, and what was

@@ -23,11 +23,16 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#if defined(__GLIBCXX__) && (defined(__unix__) || defined(__APPLE__))
+#include <pthread.h>
+#endif
 
 using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
@@ -487,3 +492,24 @@ TEST_CASE("decorators: a hash map's entries, by const reference") {
     tidefall::read_spill(directory / "map", [&](std::string_view record) { all += record; });
     CHECK(all == "a=1");
 }
+
+#if defined(__GLIBCXX__) && (defined(__unix__) || defined(__APPLE__))
+TEST_CASE("decorators: a forced unwind passes all of them: it is not tried again, nor spilled, and the gate opens") {
+    tests::temporary_directory const directory;
+    int calls = 0;
+    delays waits;
+    auto process = serialised(with_spill(with_retry(
+                                             [&](std::span<int const>) {
+                                                 if (++calls == 1) pthread_exit(nullptr);
+                                             },
+                                             {.wait = no_wait{waits}}),
+                                         directory / "spill", [](int) { return "value"; }));
+    int one[] = {1};
+    std::thread([&] { process(std::span<int>(one)); }).join();
+    CHECK(calls == 1);
+    process(std::span<int>(one));
+    CHECK(calls == 2);
+    CHECK(waits.empty());
+    CHECK(tidefall::read_spill(directory / "spill", [](std::string_view) {}).records == 0);
+}
+#endif

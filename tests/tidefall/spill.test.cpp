@@ -4,6 +4,7 @@
 // killed.
 #include "../support/common.hpp"
 #include "../support/files.hpp"
+#include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 
 #include <tidefall/decorators.hpp>
@@ -126,8 +127,8 @@ TEST_CASE("spill: any bytes make a record, and any size") {
 
 TEST_CASE("spill: the forms of an encoding") {
     temporary_directory const directory;
-    std::vector<int> const one{1};
-    std::span<int const> const batch(one);
+    std::vector<int> const two{1, 2};
+    std::span<int const> const batch(two);
     auto const bad = [](std::span<int const>) { throw 1; };
     int file = 0;
     auto const made_by = [&](auto encode) {
@@ -135,11 +136,11 @@ TEST_CASE("spill: the forms of an encoding") {
         with_spill(bad, path, std::move(encode), {.sync = false})(batch);
         return read(path).all;
     };
-    CHECK(made_by([](int value) { return std::to_string(value) + "!"; }) == records{"1!"});
-    CHECK(made_by([](int const&) { return "text"; }) == records{"text"});
-    CHECK(made_by([](int const&, std::string& to) { to += "appended"; }) == records{"appended"});
-    CHECK(made_by([](auto const& value) { return std::string_view(&"abc"[value]); }) == records{"bc"});
-    CHECK(made_by([only = std::make_unique<int>(5)](int) { return std::to_string(*only); }) == records{"5"});
+    CHECK(made_by([](int value) { return std::to_string(value) + "!"; }) == records{"1!", "2!"});
+    CHECK(made_by([](int const&) { return "text"; }) == records{"text", "text"});
+    CHECK(made_by([](int const&, std::string& to) { to += "appended"; }) == records{"appended", "appended"});
+    CHECK(made_by([](auto const& value) { return std::string_view(&"abc"[value]); }) == records{"bc", "c"});
+    CHECK(made_by([only = std::make_unique<int>(5)](int) { return std::to_string(*only); }) == records{"5", "5"});
 }
 
 TEST_CASE("spill: the bytes of the file are what the header says") {
@@ -305,18 +306,21 @@ TEST_CASE("spill: an encoding that throws spills nothing, and the batch has fail
 TEST_CASE("spill: threads that spill at once") {
     temporary_directory const directory;
     auto const path = directory / "spill";
-    constexpr int count = 200;
+    constexpr int count = 2000;
+    tests::latch started;
     {
         auto const shared = with_spill(fail, path, as_it_is, {.sync = false});
         std::vector<std::thread> threads;
         for (std::string const name : {"a", "b", "c"}) {
-            threads.emplace_back([copy = shared, name]() mutable {
+            threads.emplace_back([&started, copy = shared, name]() mutable {
+                started.wait();
                 for (int i = 0; i < count; i += 2) {
                     records const batch{name + std::to_string(i), name + std::to_string(i + 1)};
                     copy(std::span<std::string const>(batch));
                 }
             });
         }
+        started.open();
         for (auto& each : threads) each.join();
     }
     std::map<char, int> next;
