@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/decorators.hpp>
 #include <tidefall/definition.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
@@ -14,5 +15,6 @@
 #include <tidefall/registry.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
+#include <tidefall/spill.hpp>
 #include <tidefall/telemetry.hpp>
 #include <tidefall/version.hpp>

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+//
+// The file that `with_spill` (decorators.hpp) writes values to that could not be delivered, and how they come back. At
+// the next start, what is in it is moved aside, delivered once more, and removed:
+//
+//     auto const old = tidefall::set_aside_spill("events.spill");        // before with_spill opens it
+//     tidefall::queue<event> events(options, tidefall::with_spill(process, "events.spill", encode));
+//     if (old) {
+//         tidefall::read_spill(*old, [&](std::string_view record) { events.push(decode(record)); });
+//         bool const drained = events.flush().complete;                  // delivered, or spilled anew
+//         auto const s = events.stats();
+//         if (drained && s.refused + s.failed + s.dropped == 0) std::filesystem::remove(*old);
+//     }
+//
+// A crash on the way loses nothing: the file that was moved aside comes first at the next start, and what was
+// delivered of it is delivered twice.
+//
+// The format, version 1. All integers are little-endian.
+//
+//     the file      8 bytes, "TFSPILL" and 1; then records, one after the other
+//     a record      4 bytes, F5 54 46 A7; u32, the length of the payload; u32, a checksum; the payload
+//     the checksum  CRC-32C of the record's offset in the file as u64, its length as u32, and its payload
+//
+// The payload is what the encoding made of one value. A crash, or a disk that is full, may leave a record torn at the
+// end: `read_spill` says so, and `with_spill` cuts it off when it opens the file. Damage anywhere else costs the
+// records that it hit: reading goes on at the next whole one, and nothing that is whole is ever cut off.
+#pragma once
+
+#include <tidefall/detail/spill_output.hpp>
+#include <tidefall/detail/spill_records.hpp>
+#include <tidefall/version.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace tidefall::inline v0 {
+
+/// A spill file cannot be opened, read or written. `what()` names the file and the reason.
+class spill_error : public std::runtime_error {
+public:
+    spill_error(std::filesystem::path const& path, std::string const& what, std::exception_ptr cause = nullptr)
+        : std::runtime_error("tidefall: spill file " + path.string() + " " + what), cause_(std::move(cause)) {}
+    spill_error(std::filesystem::path const& path, std::string const& what, std::error_code reason,
+                std::exception_ptr cause = nullptr)
+        : spill_error(path, what + ": " + reason.message(), std::move(cause)) {}
+
+    /// What the processor threw, for values that could neither be delivered nor spilled; else null.
+    std::exception_ptr const& cause() const noexcept { return cause_; }
+
+private:
+    std::exception_ptr cause_;
+};
+
+/// What `read_spill` found.
+struct spill_report {
+    std::uint64_t records = 0;        ///< whole ones
+    std::uint64_t bytes = 0;          ///< of their payload
+    std::uint64_t damaged_bytes = 0;  ///< in between, that are part of no whole record
+    std::uint64_t torn_bytes = 0;     ///< after the last whole record: what a crash tore, most likely
+
+    friend bool operator==(spill_report const&, spill_report const&) = default;
+};
+
+/// Calls `f(std::string_view record)` for each whole record, in the order in which they were written; the view is
+/// valid during that call. What `f` throws ends it. Neither a torn end nor damage is an error: the report tells. Throws
+/// `spill_error` if there is no such file, it is not a spill file of this version, or it cannot be read.
+///
+/// Blocks on the file. Needs memory for one record. Any number of readers may read a file at once, also one that is
+/// being written: its end may look torn then.
+template <typename F>
+spill_report read_spill(std::filesystem::path const& path, F&& f) {
+    std::error_code error;
+    auto const status = std::filesystem::status(path, error);
+    if (!std::filesystem::exists(status)) throw spill_error(path, "cannot be read: there is no such file");
+    if (!std::filesystem::is_regular_file(status)) throw spill_error(path, "cannot be read: it is not a regular file");
+    errno = 0;
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream) throw spill_error(path, "cannot be read", detail::last_error());
+    stream.seekg(0, std::ios::end);
+    auto const size = static_cast<std::uint64_t>(stream.tellg());
+    stream.seekg(0);
+    detail::spill_input in(stream, size);
+
+    std::string bytes;
+    auto const header = static_cast<std::size_t>(std::min<std::uint64_t>(size, detail::spill_header.size()));
+    errno = 0;
+    if (!in.read(0, header, bytes)) throw spill_error(path, "cannot be read", detail::last_error());
+    if (!detail::spill_header.starts_with(bytes)) {
+        throw spill_error(path, "is not a spill file of version 1: it begins with other bytes");
+    }
+    spill_report report;
+    if (header < detail::spill_header.size()) {
+        report.torn_bytes = size;
+        return report;
+    }
+    for (std::uint64_t at = header; at < size;) {
+        if (in.read_record(at, bytes)) {
+            f(std::string_view(bytes));
+            ++report.records;
+            report.bytes += bytes.size();
+            at += detail::spill_prefix + bytes.size();
+            continue;
+        }
+        auto const next = in.find_record(at + 1);
+        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
+        at = next;
+    }
+    return report;
+}
+
+/// Moves the file at `path` out of the way of a new one, so that it can be read while the new one is written, and
+/// returns its new name: `path` with ".replay" behind it. Where a file of that name is left from a crash, returns that
+/// one and leaves `path` for the next start. None if there is neither. Throws `spill_error` if a `with_spill` has the
+/// file open, in this process or another (where the system has flock), or if it cannot be renamed.
+inline std::optional<std::filesystem::path> set_aside_spill(std::filesystem::path const& path) {
+    auto aside = path;
+    aside += ".replay";
+    std::error_code error;
+    if (std::filesystem::exists(aside, error)) return aside;
+    if (!std::filesystem::exists(path, error)) return std::nullopt;
+    detail::spill_output held;
+    error = held.open(path);
+    if (error) throw spill_error(path, "cannot be set aside", error);
+#if !defined(__unix__) && !defined(__APPLE__)
+    held.close();
+#endif
+    std::filesystem::rename(path, aside, error);
+    if (error) throw spill_error(path, "cannot be set aside", error);
+    return aside;
+}
+
+}  // namespace tidefall::inline v0

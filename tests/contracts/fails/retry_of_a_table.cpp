@@ -1,0 +1,6 @@
+// must fail: with_retry: the processor must be callable as f(std::span<V const>)
+#include <tidefall/decorators.hpp>
+#include <tidefall/queue.hpp>
+int main() {
+    tidefall::queue<int> items({}, tidefall::serialised(tidefall::with_retry([](tidefall::queue_table<int>) {})));
+}
