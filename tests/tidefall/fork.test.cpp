@@ -5,9 +5,11 @@
 #include "../support/catch.hpp"
 #include "../support/latch.hpp"
 
+#include <tidefall/definition.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/registry.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 
@@ -17,6 +19,7 @@
 #include <atomic>
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -152,6 +155,67 @@ TEST_CASE("fork: a buffer that is made in the child works there, and in the chil
               check(processed == 1);
           }) == 0);
     CHECK(of_the_parent.push(1) == write_status::accepted);
+}
+
+TEST_CASE("fork: in a child a registry of the parent is empty and starts nothing, whoever holds its lock") {
+    using items = tidefall::queue<int>;
+    std::optional<tidefall::registry<items>> all;
+    all.emplace();
+    auto const one = all->start("a", {.partitions = 1, .processing_interval = 1h}, [](std::span<int>) {});
+    std::atomic<bool> over{false};
+    std::thread busy([&] {
+        while (!over) all->find("a");
+    });
+    for (int round = 0; round < 20; ++round) {
+        CHECK(in_a_child([&](auto check) {
+                  check(!all->find("a"));
+                  check(all->size() == 0);
+                  check(all->names().empty());
+                  check(all->stop("a") == tidefall::drain_report{});
+                  check(all->stop_all() == tidefall::drain_report{});
+                  bool threw = false;
+                  try {
+                      all->start("b", {}, [](std::span<int>) {});
+                  } catch (std::logic_error const&) {
+                      threw = true;
+                  }
+                  check(threw);
+                  check(one->push(1) == write_status::stopped);
+                  all.reset();
+              }) == 0);
+    }
+    over = true;
+    busy.join();
+    CHECK(one->push(1) == write_status::accepted);
+    CHECK(all->stop_all().processed == 1);
+}
+
+namespace {
+
+struct forked_queue : tidefall::definition<forked_queue, tidefall::queue<int>> {
+    static tidefall::options defaults() { return {.partitions = 1, .processing_interval = 1h}; }
+};
+
+}  // namespace
+
+TEST_CASE("fork: in a child a definition of the parent is as if stopped, and can be stopped and started anew") {
+    forked_queue::start([](std::span<int>) {});
+    forked_queue::instance().push(1);
+    CHECK(in_a_child([](auto check) {
+              auto& of_the_parent = forked_queue::instance();
+              check(of_the_parent.push(2) == write_status::stopped);
+              check(forked_queue::stop() == tidefall::drain_report{});
+              int processed = 0;
+              auto const clock = tidefall::make_manual_runtime();
+              forked_queue::start([&](std::span<int> batch) { processed += static_cast<int>(batch.size()); },
+                                  {.runtime = clock});
+              check(forked_queue::instance().push(3) == write_status::accepted);
+              check(forked_queue::stop().processed == 1);
+              check(processed == 1);
+              check(of_the_parent.push(4) == write_status::stopped);
+          }) == 0);
+    CHECK(forked_queue::instance().push(5) == write_status::accepted);
+    CHECK(forked_queue::stop().processed == 2);
 }
 
 #endif
