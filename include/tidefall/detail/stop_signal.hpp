@@ -37,6 +37,8 @@ class stop_signal {
 public:
     void renew() noexcept {}
     void stop() noexcept {}
+    /// Never called: the compiler looks it up where a processor would take a token.
+    static void token() noexcept {}
 };
 
 #endif
