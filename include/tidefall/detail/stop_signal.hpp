@@ -40,6 +40,8 @@ public:
     void renew() noexcept {}
     [[nodiscard]] no_token token() const noexcept { return {}; }
     void stop() noexcept {}
+    /// Never called: the compiler looks it up where a processor would take a token.
+    static void token() noexcept {}
 };
 
 #endif
