@@ -4,11 +4,9 @@
 #include "check.hpp"
 
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/metrics_telemetry.hpp>
 #include <tidefall/queue.hpp>
 #include <tidefall/telemetry.hpp>
-#if __has_include(<tidefall/metrics_telemetry.hpp>)
-#include <tidefall/metrics_telemetry.hpp>
-#endif
 
 #include <atomic>
 #include <chrono>
@@ -67,7 +65,6 @@ void hooks() {
     check(rows.stats().ticks == 2 && rows.stats().hook_failures == 0);
 }
 
-#if __has_include(<tidefall/metrics_telemetry.hpp>)
 void prometheus() {
     auto clock = tidefall::make_manual_runtime();
     auto metrics = std::make_shared<tidefall::metrics_telemetry>();
@@ -81,10 +78,6 @@ void prometheus() {
     check(text.find("tidefall_drained_values_total{buffer=\"rows\",partition=\"0\"} 1\n") != text.npos);
     check(text.find("tidefall_buffer_pending_values{buffer=\"rows\"} 1\n") != text.npos);
 }
-#else
-void prometheus() {
-}
-#endif
 
 int main() {
     hooks();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
 // The code of 09_named_buffers.md.
-#if __has_include(<tidefall/registry.hpp>) && __has_include(<tidefall/definition.hpp>)
 #include "check.hpp"
 
 #include <tidefall/definition.hpp>
@@ -86,7 +85,3 @@ int main() {
     by_type();
     by_environment();
 }
-#else
-int main() {
-}
-#endif

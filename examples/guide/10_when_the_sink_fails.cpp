@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
 // The code of 10_when_the_sink_fails.md.
-#if __has_include(<tidefall/decorators.hpp>) && __has_include(<tidefall/spill.hpp>)
 #include "check.hpp"
 
 #include <tidefall/decorators.hpp>
@@ -90,7 +89,3 @@ int main() {
     aside();
     one_at_a_time();
 }
-#else
-int main() {
-}
-#endif

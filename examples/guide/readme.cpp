@@ -3,16 +3,23 @@
 // The code blocks of README.md, but for its first program, examples/00_quick_start.cpp.
 #include "check.hpp"
 
+#include <tidefall/decorators.hpp>
+#include <tidefall/definition.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/metrics_telemetry.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/registry.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -87,6 +94,79 @@ void writing_to_a_hash_map() {
     check(store.upserted == profiles.stats().processed && store.upserted >= 3);
 }
 
+/// Stands for a database, too.
+struct event_sink {
+    void write(std::span<event const> batch) { written += batch.size(); }
+    std::atomic<std::size_t> written{0};
+};
+
+void when_the_sink_fails() {
+    event_sink sink;
+    {
+        #include <tidefall/decorators.hpp>
+
+        tidefall::queue<event> events(
+            {.name = "events", .processing_timeout = 2min},
+            tidefall::with_spill(                                    // what five attempts did not deliver goes to a file
+                tidefall::with_retry([&](std::span<event const> batch) { sink.write(batch); },
+                                     {.attempts = 5, .first_delay = 100ms, .max_delay = 10s}),
+                "events.spill",
+                [](event const& e, std::string& to) { to = e.what; }));
+        events.push({1, "signed_in"});
+    }
+    check(sink.written == 1);
+    std::filesystem::remove("events.spill");
+}
+
+void from_the_environment() {
+    auto how = tidefall::options_from_environment("MYAPP_EVENTS", {.name = "events", .processing_interval = 1s});
+    // MYAPP_EVENTS_PROCESSING_INTERVAL=500ms MYAPP_EVENTS_CAPACITY=10000 myapp
+    check(how.name == "events");
+}
+
+std::atomic<std::size_t> processed{0};
+void processor(std::span<event> batch) { processed += batch.size(); }
+event const e{3, "signed_in"};
+
+void by_name() {
+    #include <tidefall/registry.hpp>
+
+    tidefall::registry<tidefall::queue<event>> tenants;
+    tenants.start("tenant-a", {.processing_interval = 1s}, processor);   // a taken name throws
+    tenants.find("tenant-a")->push(e);                                   // a shared_ptr, empty if unknown
+    tenants.stop("tenant-a");
+    tenants.stop_all();
+
+    check(processed == 1);
+}
+
+#include <tidefall/definition.hpp>
+
+struct event_queue : tidefall::definition<event_queue, tidefall::queue<event>> {
+    static constexpr std::string_view environment = "MYAPP_EVENTS";
+    static tidefall::options defaults() { return {.name = "event_queue", .processing_interval = 1s}; }
+};
+
+void by_type() {
+    event_queue::start(processor, {.processing_interval = 500ms});       // at the beginning of main
+    event_queue::instance().push(e);                                     // anywhere
+    event_queue::stop();                                                 // at its end: nothing else does it
+
+    check(processed == 2);
+}
+
+void counting() {
+    #include <tidefall/metrics_telemetry.hpp>
+
+    auto const metrics = std::make_shared<tidefall::metrics_telemetry>();
+    tidefall::queue<event> events({.name = "events", .telemetry = metrics}, processor);
+
+    std::string text = metrics->prometheus();   // drains by trigger, undelivered values by reason, a histogram of durations
+    text = metrics->prometheus(events);         // and the buffer's own counters: pending, refused, processed, …
+
+    check(text.find("tidefall_buffer_pending_values{buffer=\"events\"} 0") != std::string::npos);
+}
+
 void testing_your_code() {
     std::vector<int> seen;
     auto const processor = [&](std::span<int> batch) { seen.assign(batch.begin(), batch.end()); };
@@ -101,5 +181,10 @@ void testing_your_code() {
 int main() {
     writing_to_a_queue();
     writing_to_a_hash_map();
+    when_the_sink_fails();
+    from_the_environment();
+    by_name();
+    by_type();
+    counting();
     testing_your_code();
 }

@@ -59,6 +59,7 @@ enum class log_level : std::uint8_t {
     off,  ///< no event has it: as the least level it lets nothing through
 };
 
+/// What `make_log_telemetry` writes.
 struct log_telemetry_options {
     /// The least level that is written; info. What is below it is not even made into text.
     log_level level = log_level::info;

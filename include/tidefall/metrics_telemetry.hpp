@@ -49,6 +49,7 @@
 
 namespace tidefall::inline v0 {
 
+/// How `metrics_telemetry` counts.
 struct metrics_options {
     /// The upper bounds of the histogram's buckets, inclusive; one more bucket has what took longer. Ascending, the
     /// first above 0. None: the histogram has that one bucket, so count and sum alone. Each is a series for each

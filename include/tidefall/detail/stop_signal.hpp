@@ -35,11 +35,9 @@ private:
 /// Without std::stop_token in the library there are no processors that take one.
 class stop_signal {
 public:
-    struct no_token {};
-
     void renew() noexcept {}
-    [[nodiscard]] no_token token() const noexcept { return {}; }
     void stop() noexcept {}
+
     /// Never called: the compiler looks it up where a processor would take a token.
     static void token() noexcept {}
 };
