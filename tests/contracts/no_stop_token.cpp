@@ -2,9 +2,12 @@
 //
 // A standard library without std::stop_token, as libc++ 16 is: everything but the forms that take one is there.
 #include <condition_variable>
-#include <stop_token>
 #include <thread>
 #include <version>
+#if defined(__cpp_lib_jthread)
+#include <stop_token>
+#define HAS_STOP_TOKEN
+#endif
 #undef __cpp_lib_jthread
 
 #include <tidefall/tidefall.hpp>
@@ -24,7 +27,9 @@ int main() {
             if (++calls < 3) throw std::runtime_error("failed");
         },
         {.wait = [&](std::chrono::nanoseconds) { ++waits; }}));
+#if defined(HAS_STOP_TOKEN)
     static_assert(!std::is_invocable_v<decltype(process)&, std::span<int>, std::stop_token>);
+#endif
     tidefall::queue<int> items({.partitions = 1, .runtime = tidefall::make_manual_runtime()}, process);
     items.push(1);
     auto const report = items.stop();
