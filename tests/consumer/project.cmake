@@ -21,7 +21,7 @@ elseif(NOT count EQUAL 1)
 endif()
 string(REGEX REPLACE "^```cmake\n|```$" "" lines "${blocks}")
 # The consumer keeps the library elsewhere.
-string(REPLACE "third_party/tidefall" "${SOURCE} tidefall" lines "${lines}")
+string(REPLACE "third_party/tidefall" "\"${SOURCE}\" tidefall" lines "${lines}")
 file(WRITE ${WORK}/lines.cmake "${lines}")
 
 set(how "")
