@@ -138,6 +138,7 @@ private:
     void all(void (telemetry_hook::*on)(Event const&), Event const& event) {
         std::exception_ptr first;
         for (auto const& hook : hooks_) {
+            if (!hook) continue;
             auto error = thrown_by([&] { ((*hook).*on)(event); });
             if (error && !first) first = error;
         }
@@ -153,12 +154,8 @@ private:
 template <typename... Hooks>
     requires(std::is_convertible_v<Hooks, std::shared_ptr<telemetry_hook>>&&...)
 std::shared_ptr<telemetry_hook> combine(Hooks... hooks) {
-    std::vector<std::shared_ptr<telemetry_hook>> all;
-    auto const add = [&all](std::shared_ptr<telemetry_hook> hook) {
-        if (hook) all.push_back(std::move(hook));
-    };
-    (add(std::move(hooks)), ...);
-    return std::make_shared<detail::combined_hook>(std::move(all));
+    return std::make_shared<detail::combined_hook>(
+        std::vector<std::shared_ptr<telemetry_hook>>{std::shared_ptr<telemetry_hook>(std::move(hooks))...});
 }
 
 }  // namespace tidefall::inline v0

@@ -38,9 +38,16 @@ endfunction()
 
 if(CHECK STREQUAL "macros")
   file(GLOB_RECURSE ours RELATIVE ${SOURCE}/include ${SOURCE}/include/*.hpp)
-  list(FILTER ours EXCLUDE REGEX "/(format|log_telemetry)[.]hpp$") # they bring fmt's
+  # Those that need fmt bring its macros.
+  foreach(header IN LISTS ours)
+    file(STRINGS ${SOURCE}/include/${header} needs_fmt REGEX "^#include <(fmt/|tidefall/format[.]hpp)")
+    if(needs_fmt)
+      list(REMOVE_ITEM ours ${header})
+    endif()
+  endforeach()
   set(others "")
   collect()
+  list(REMOVE_ITEM others intrin.h) # is for MSVC alone: clang has one too
   preprocess(-dM ${others})
   string(REGEX MATCHALL "#define [A-Za-z0-9_]+" theirs "${output}")
   preprocess(-dM ${ours})

@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: MIT
 #
 # Configures, builds and runs the project in project/, which gets the library by BY, with the lines that the README
-# gives where it gives some.
+# gives, if it does.
 cmake_minimum_required(VERSION 3.23)
 include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
 file(REMOVE_RECURSE ${WORK})
 
-if(BY STREQUAL "add_subdirectory")
-  # As a submodule or a copy within the consumer's tree would be.
-  set(lines "add_subdirectory(${SOURCE} tidefall)\ntarget_link_libraries(app PRIVATE tidefall::tidefall)\n")
-else()
-  set(fetch_content "FetchContent_Declare[(]tidefall")
-  set(find_package "find_package[(]tidefall")
-  file(READ ${SOURCE}/README.md readme)
-  string(REGEX MATCHALL "```cmake\n[^`]*```" blocks "${readme}")
-  list(FILTER blocks INCLUDE REGEX "${${BY}}")
-  list(LENGTH blocks count)
-  if(NOT count EQUAL 1)
-    message(FATAL_ERROR "the README has ${count} blocks with ${${BY}}")
-  endif()
-  string(REGEX REPLACE "^```cmake\n|```$" "" lines "${blocks}")
+# The README's block of lines for it.
+set(fetch_content "FetchContent_Declare[(]tidefall")
+set(find_package "find_package[(]tidefall")
+set(add_subdirectory "add_subdirectory[(]third_party/tidefall[)]")
+file(READ ${SOURCE}/README.md readme)
+string(REGEX MATCHALL "```cmake\n[^`]*```" blocks "${readme}")
+list(FILTER blocks INCLUDE REGEX "${${BY}}")
+list(LENGTH blocks count)
+if(BY STREQUAL "add_subdirectory" AND count EQUAL 0)
+  set(blocks "add_subdirectory(third_party/tidefall)\ntarget_link_libraries(app PRIVATE tidefall::tidefall)\n")
+elseif(NOT count EQUAL 1)
+  message(FATAL_ERROR "the README has ${count} blocks with ${${BY}}")
 endif()
+string(REGEX REPLACE "^```cmake\n|```$" "" lines "${blocks}")
+# The consumer keeps the library elsewhere.
+string(REPLACE "third_party/tidefall" "\"${SOURCE}\" tidefall" lines "${lines}")
 file(WRITE ${WORK}/lines.cmake "${lines}")
 
 set(how "")

@@ -54,8 +54,8 @@ public:
         shared_->schedule->set_workers(nullptr);
         shut_down();
         auto const here = this_thread_id();
-        bool const from_inside =
-            std::any_of(threads_.begin(), threads_.end(), [&](thread const& t) { return t.get_id() == here; });
+        bool from_inside = false;
+        for (auto const& one : threads_) from_inside = from_inside || one.get_id() == here;
         bool workers_left = !from_inside;
         for (std::size_t index = first_worker; index < threads_.size(); ++index) {
             bool const left = !from_inside && shared_->wait_for(index);
