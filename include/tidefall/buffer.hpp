@@ -15,9 +15,9 @@
 // `partition.hpp` says what a table has to offer.
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/tags.hpp>
 #include <tidefall/detail/this_thread.hpp>
-#include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>

@@ -24,12 +24,12 @@
 // spilled.
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/backoff.hpp>
 #include <tidefall/detail/gate.hpp>
 #include <tidefall/detail/processor.hpp>
 #include <tidefall/detail/spill_file.hpp>
 #include <tidefall/detail/user_code.hpp>
-#include <tidefall/options.hpp>
 #include <tidefall/spill.hpp>
 
 #include <chrono>

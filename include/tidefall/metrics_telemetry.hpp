@@ -28,9 +28,9 @@
 // tidefall_processing_duration_seconds_count.
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/prometheus_text.hpp>
 #include <tidefall/detail/sync.hpp>
-#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

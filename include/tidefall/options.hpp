@@ -1,107 +1,25 @@
 // SPDX-License-Identifier: MIT
 //
-// How a buffer is set up. Every option has a default that works; designated initialisers name what differs:
-//
-//     tidefall::queue<event> events({.name = "events", .processing_interval = 1s}, processor);
-//
-// Whoever runs the program may have a say:
+// The options of a buffer, and where they come from. `buffer_options.hpp`, which this includes, has `options` itself,
+// `options_update` and `invalid_options`; here is `options_overlay`, some options to be laid over others, and what
+// whoever runs the program has to say:
 //
 //     auto how = tidefall::options_from_environment("MYAPP_EVENTS", {.name = "events", .processing_interval = 1s});
 //     // MYAPP_EVENTS_PROCESSING_INTERVAL=500ms MYAPP_EVENTS_CAPACITY=10000 myapp
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/option_text.hpp>
-#include <tidefall/detail/sync.hpp>
-#include <tidefall/version.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace tidefall::inline v0 {
-
-class runtime;
-class telemetry_hook;
-
-/// The number of partitions, and of a runtime's workers, where none is given: one for each hardware thread, at
-/// least 1.
-inline std::size_t default_partitions() noexcept {
-    return std::max(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
-}
-
-/// The most partitions that a buffer can have.
-inline constexpr std::size_t max_partitions = 65'536;
-
-/// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and
-/// the batch counts as failed.
-enum class timeout_action : std::uint8_t {
-    wait,  ///< the partition stays busy until the call returns
-    /// The partition goes on with the next batch on a worker that takes the place of the busy one. At most as many
-    /// calls are given up at a time as the runtime has workers; beyond that, where no thread can be started, and on a
-    /// `manual_runtime` it acts as `wait`. `undelivered` receives the batch when the call returns.
-    abandon,
-};
-
-/// What a write does that finds its partition at its capacity.
-enum class overflow_policy : std::uint8_t {
-    block,        ///< wait for room, at most `overflow_timeout`
-    reject,       ///< answer `full`
-    drop_oldest,  ///< take the new value, hand the oldest to `undelivered`
-};
-
-/// The options of a buffer. A duration of `nanoseconds::max()` means never. They are checked as a whole, with
-/// `invalid_options`, before the buffer starts a thread.
-struct options {
-    /// The label of telemetry and of thread names. Not empty.
-    std::string name = "tidefall";
-
-    /// Independent parts, each with its own write table and its own tick; the processor is called for several at
-    /// once. 1 to 65,536. Default: the number of hardware threads.
-    std::size_t partitions = default_partitions();
-
-    /// How long a value waits at most for its swap. Above 0; 5 s. Can be updated.
-    std::chrono::nanoseconds processing_interval = std::chrono::seconds(5);
-
-    /// Values in one call of the processor. At least 1; 10. The largest `size_t` means all at once. Can be updated.
-    std::size_t processing_batch_size = 10;
-
-    /// For one call of the processor. Above 0; 60 s. Can be updated.
-    std::chrono::nanoseconds processing_timeout = std::chrono::seconds(60);
-
-    /// What follows when a call exceeds it.
-    tidefall::timeout_action timeout_action = tidefall::timeout_action::wait;
-
-    /// Values in one partition that start a drain at once. None, or at least 1; none. Can be updated.
-    std::optional<std::size_t> drain_threshold = {};
-
-    /// Values that may wait in one partition's write table. None, or at least 1; none. Can be updated.
-    std::optional<std::size_t> capacity = {};
-
-    /// What a write to a full partition does. `drop_oldest` only with a capacity and on a queue in insertion order.
-    overflow_policy overflow = overflow_policy::block;
-
-    /// How long `overflow_policy::block` waits. 0 or more; 60 s. Can be updated.
-    std::chrono::nanoseconds overflow_timeout = std::chrono::seconds(60);
-
-    /// The deadline of `flush()` and `stop()` without an argument, and of the destructor. 0 or more; 60 s. Can be
-    /// updated.
-    std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds(60);
-
-    /// Receives the buffer's events. None: nothing is measured.
-    std::shared_ptr<telemetry_hook> telemetry = {};
-
-    /// The threads that serve the buffer. None: the buffer has its own, min(partitions, default_partitions())
-    /// workers.
-    std::shared_ptr<tidefall::runtime> runtime = {};
-};
 
 /// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
 /// field of `options` is here, in the same order. For `drain_threshold` and `capacity`, `std::optional<std::size_t>{}`
@@ -122,102 +40,7 @@ struct options_overlay {
     std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
 };
 
-/// A partial update: what it names changes, all or nothing, and everything else stays. For `drain_threshold` and
-/// `capacity`, `std::optional<std::size_t>{}` takes the limit away.
-struct options_update {
-    std::optional<std::chrono::nanoseconds> processing_interval = {};
-    std::optional<std::size_t> processing_batch_size = {};
-    std::optional<std::chrono::nanoseconds> processing_timeout = {};
-    std::optional<std::optional<std::size_t>> drain_threshold = {};
-    std::optional<std::optional<std::size_t>> capacity = {};
-    std::optional<std::chrono::nanoseconds> overflow_timeout = {};
-    std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
-};
-
-/// An option has a value that it cannot have. `what()` names the option, or the variable of the environment that it
-/// came from, the value that it got and the rule; nothing was started or changed.
-class invalid_options : public std::invalid_argument {
-public:
-    invalid_options(std::string_view option, std::string const& value, std::string_view rule)
-        : std::invalid_argument("tidefall: option " + std::string(option) + " is " + value + ", but must be " +
-                                std::string(rule)) {}
-
-    /// With a text of its own.
-    explicit invalid_options(std::string const& what) : std::invalid_argument(what) {}
-};
-
 namespace detail {
-
-inline void require_at_least_one(std::string_view option, std::optional<std::size_t> value, std::string_view rule) {
-    if (value && *value == 0) throw invalid_options(option, "0", rule);
-}
-
-inline void require_positive(std::string_view option, std::chrono::nanoseconds value) {
-    if (value <= std::chrono::nanoseconds::zero()) throw invalid_options(option, to_text(value), "above 0");
-}
-
-inline void require_not_negative(std::string_view option, std::chrono::nanoseconds value) {
-    if (value < std::chrono::nanoseconds::zero()) throw invalid_options(option, to_text(value), "0 or more");
-}
-
-inline void validate(options_update const& update) {
-    if (update.processing_interval) require_positive("processing_interval", *update.processing_interval);
-    require_at_least_one("processing_batch_size", update.processing_batch_size, "at least 1");
-    if (update.processing_timeout) require_positive("processing_timeout", *update.processing_timeout);
-    require_at_least_one("drain_threshold", update.drain_threshold.value_or(std::nullopt), "none, or at least 1");
-    require_at_least_one("capacity", update.capacity.value_or(std::nullopt), "none, or at least 1");
-    if (update.overflow_timeout) require_not_negative("overflow_timeout", *update.overflow_timeout);
-    if (update.shutdown_timeout) require_not_negative("shutdown_timeout", *update.shutdown_timeout);
-}
-
-inline void validate_ranges(options const& all) {
-    if (all.name.empty()) throw invalid_options("name", "empty", "a name");
-    if (all.partitions == 0 || all.partitions > max_partitions) {
-        throw invalid_options("partitions", std::to_string(all.partitions), "1 to 65536");
-    }
-    validate(options_update{
-        .processing_interval = all.processing_interval,
-        .processing_batch_size = all.processing_batch_size,
-        .processing_timeout = all.processing_timeout,
-        .drain_threshold = all.drain_threshold,
-        .capacity = all.capacity,
-        .overflow_timeout = all.overflow_timeout,
-        .shutdown_timeout = all.shutdown_timeout,
-    });
-    switch (all.timeout_action) {
-        case timeout_action::wait:
-        case timeout_action::abandon: break;
-        default:
-            throw invalid_options("timeout_action", std::to_string(static_cast<int>(all.timeout_action)),
-                                  "wait or abandon");
-    }
-    switch (all.overflow) {
-        case overflow_policy::block:
-        case overflow_policy::reject:
-        case overflow_policy::drop_oldest: break;
-        default:
-            throw invalid_options("overflow", std::to_string(static_cast<int>(all.overflow)),
-                                  "block, reject or drop_oldest");
-    }
-}
-
-inline constexpr std::string_view overflow_without_capacity = "block or reject: there is no capacity";
-
-/// False where `overflow` asks for a `capacity` and there is none.
-inline bool goes_together(options const& all) noexcept {
-    return all.overflow != overflow_policy::drop_oldest || all.capacity;
-}
-
-inline void validate_together(options const& all) {
-    if (!goes_together(all)) throw invalid_options("overflow", "drop_oldest", overflow_without_capacity);
-}
-
-inline void validate(options const& all) {
-    validate_ranges(all);
-    validate_together(all);
-}
-
-// ---- layers of options
 
 /// Calls `f(name, rule, &options::field, &options_overlay::field)` for each option that a text can say; `rule` says
 /// which texts do.

@@ -6,6 +6,7 @@
 // You meet it through `buffer<Table>`. Read on if you want a table of your own on it, or to know how it works.
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/buffer_core.hpp>
 #include <tidefall/detail/call_in_progress.hpp>
 #include <tidefall/detail/drain_counters.hpp>
@@ -14,7 +15,6 @@
 #include <tidefall/detail/stripes.hpp>
 #include <tidefall/detail/table.hpp>
 #include <tidefall/detail/time.hpp>
-#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

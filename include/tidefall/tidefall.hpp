@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/decorators.hpp>
 #include <tidefall/definition.hpp>
 #include <tidefall/hash_map.hpp>

@@ -53,7 +53,7 @@ int main(int count, char** arguments) {
         std::vector<std::string> lines;
         for (std::string line; std::getline(in, line);) lines.push_back(line);
         bool const is_sync = entry.path().filename() == "sync.hpp";
-        bool const is_options = entry.path().filename() == "options.hpp";
+        bool const is_options = entry.path().filename() == "buffer_options.hpp";
 
         if (lines.empty() || lines[0] != "// SPDX-License-Identifier: MIT") fault(entry.path(), 1, "no SPDX line");
         if (std::find(lines.begin(), lines.end(), "#pragma once") == lines.end()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Options as text, both ways, whatever the locale.
+// What the text of an option says, whatever the locale.
 #pragma once
 
 #include <tidefall/version.hpp>
@@ -15,17 +15,6 @@
 #include <string_view>
 
 namespace tidefall::inline v0::detail {
-
-/// In the largest unit that says it exactly.
-inline std::string to_text(std::chrono::nanoseconds value) {
-    if (value == std::chrono::nanoseconds::max()) return "nanoseconds::max()";
-    if (value == std::chrono::nanoseconds::min()) return "nanoseconds::min()";
-    auto const count = value.count();
-    if (count % 1'000'000'000 == 0) return std::to_string(count / 1'000'000'000) + "s";
-    if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + "ms";
-    if (count % 1'000 == 0) return std::to_string(count / 1'000) + "us";
-    return std::to_string(count) + "ns";
-}
 
 constexpr bool is_digit(char c) noexcept {
     return c >= '0' && c <= '9';
