@@ -360,9 +360,9 @@ private:
         bool const calm = stripe.is_calm_at(before);
         std::size_t count = most;
         if (calm) [[likely]] {
-            count = std::min(most, stripe.calm + 1 - before);
+            count = (std::min)(most, stripe.calm + 1 - before);
         } else {
-            for (blocked_write blocked; (count = std::min(most, stripe.room())) == 0;) {
+            for (blocked_write blocked; (count = (std::min)(most, stripe.room())) == 0;) {
                 if (would_only_change(stripe, changes_only)) {
                     count = 1;
                     break;
@@ -520,9 +520,10 @@ private:
 
     void start(options const& how, std::unique_ptr<detail::processor<Table>> process,
                std::unique_ptr<detail::undelivered_handler<value_type>> undelivered, std::size_t stripes) {
-        runtime_ = how.runtime ? how.runtime
-                               : make_runtime({.workers = std::min({how.partitions, default_partitions(), max_workers}),
-                                               .thread_name = how.name});
+        runtime_ = how.runtime
+                       ? how.runtime
+                       : make_runtime({.workers = (std::min)({how.partitions, default_partitions(), max_workers}),
+                                       .thread_name = how.name});
         core_ = std::make_shared<core>(how.name, how.partitions * stripes, runtime_->schedule_, how.telemetry,
                                        std::move(process), std::move(undelivered));
         stripes_ = core_->stripes.get();

@@ -29,7 +29,7 @@ class telemetry_hook;
 /// The number of partitions, and of a runtime's workers, where none is given: one for each hardware thread, at
 /// least 1.
 inline std::size_t default_partitions() noexcept {
-    return std::max(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
+    return (std::max)(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
 }
 
 /// The most partitions that a buffer can have.
@@ -126,8 +126,8 @@ namespace detail {
 
 /// In the largest unit that says it exactly.
 inline std::string to_text(std::chrono::nanoseconds value) {
-    if (value == std::chrono::nanoseconds::max()) return "nanoseconds::max()";
-    if (value == std::chrono::nanoseconds::min()) return "nanoseconds::min()";
+    if (value == (std::chrono::nanoseconds::max)()) return "nanoseconds::max()";
+    if (value == (std::chrono::nanoseconds::min)()) return "nanoseconds::min()";
     auto const count = value.count();
     if (count % 1'000'000'000 == 0) return std::to_string(count / 1'000'000'000) + "s";
     if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + "ms";

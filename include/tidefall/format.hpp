@@ -163,7 +163,7 @@ inline void append_value(fmt::memory_buffer& to, std::string_view value) {
 }
 
 inline void append_value(fmt::memory_buffer& to, std::chrono::nanoseconds value) {
-    if (value == std::chrono::nanoseconds::max()) return append(to, "never");
+    if (value == (std::chrono::nanoseconds::max)()) return append(to, "never");
     append(to, to_text(value));
 }
 

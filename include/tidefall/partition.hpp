@@ -39,9 +39,9 @@ class buffer;
 ///
 /// Life of a drain, all transitions under one mutex:
 ///
-///     idle ──tick, threshold, flush, stop: tables exchanged──▶ queued ──worker──▶ preparing ◀──▶ calling
-///       ▲                                                                             │
-///       └──────────── no batch is left; what was requested meanwhile follows ─────────┘
+///     idle --tick, threshold, flush, stop: tables exchanged--> queued --worker--> preparing <--> calling
+///       ^                                                                             |
+///       +------------ no batch is left; what was requested meanwhile follows ---------+
 ///
 /// A call that is given up goes from `calling` back to `queued`, for another worker, while it runs on beside the drain.
 ///
@@ -217,7 +217,7 @@ private:
     void close(time_point stop_at) noexcept {
         {
             detail::lock_guard const lock(mutex_);
-            stop_at_ = std::min(stop_at_, stop_at);
+            stop_at_ = (std::min)(stop_at_, stop_at);
             if (!closed_) {
                 closed_ = true;
                 at_close_ = counts_;
@@ -403,7 +403,7 @@ private:
     time_point patience() noexcept override {
         detail::lock_guard const lock(mutex_);
         if (!closed_) return detail::never;
-        if (given_up_ && phase_ == phase::calling) return time_point::min();
+        if (given_up_ && phase_ == phase::calling) return (time_point::min)();
         return detail::later(stop_at_, grace);  // for hooks and `undelivered`
     }
 
@@ -448,7 +448,7 @@ private:
     }
 
     void set_alarm() noexcept {
-        auto const at = std::min(tick_at_, trim_at_);
+        auto const at = (std::min)(tick_at_, trim_at_);
         if (at == detail::never) {
             schedule().ticks.unset(*this);
         } else {
@@ -460,9 +460,9 @@ private:
         interval_ = interval;
         if (closed_) return;
         // A tick that is set may be set to never.
-        if (stripes_.size() > 0) tick_at_ = std::min(tick_at_, detail::later(now(), interval));
+        if (stripes_.size() > 0) tick_at_ = (std::min)(tick_at_, detail::later(now(), interval));
         if (counts_.swaps > 0) {
-            trim_at_ = std::min(trim_at_, detail::later(now(), detail::times(interval, intervals_until_trim)));
+            trim_at_ = (std::min)(trim_at_, detail::later(now(), detail::times(interval, intervals_until_trim)));
         }
         set_alarm();
     }
@@ -486,7 +486,7 @@ private:
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
     void watch() noexcept {
         auto at = call_.times_out_at();
-        if (closed_ && call_.signal_is_unspent()) at = std::min(at, stop_at_);
+        if (closed_ && call_.signal_is_unspent()) at = (std::min)(at, stop_at_);
         // An alarm that is set already and sounds too early costs less than moving it with every call.
         if (at >= watched_until_) return;
         watched_until_ = at;
@@ -614,7 +614,7 @@ private:
     std::exception_ptr make_batch(std::span<value_type>& batch) noexcept {
         return detail::thrown_by([&] {
             renew_signal();
-            batch = drained_->next_batch(std::min(batch_size(), remaining_));
+            batch = drained_->next_batch((std::min)(batch_size(), remaining_));
         });
     }
     std::exception_ptr merge() noexcept {

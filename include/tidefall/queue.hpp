@@ -303,7 +303,7 @@ private:
         auto const to = route_for(*items, tags...);
         while (accepted < count) {
             auto const written =
-                this->write_up_to(std::min(count - accepted, chunk), to, [&](table& into, std::size_t n) {
+                this->write_up_to((std::min)(count - accepted, chunk), to, [&](table& into, std::size_t n) {
                     if constexpr (Move && !std::is_trivially_copyable_v<T>) {
                         append(into, std::make_move_iterator(items + accepted), n);
                     } else {

@@ -203,7 +203,7 @@ private:
     };
 
     using list = std::vector<std::shared_ptr<Buffer>>;
-    static constexpr auto never = std::chrono::nanoseconds::max();
+    static constexpr auto never = (std::chrono::nanoseconds::max)();
 
     using base_type = buffer<typename Buffer::table_type>;
     static base_type& base(Buffer& one) noexcept { return one; }

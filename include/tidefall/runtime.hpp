@@ -25,7 +25,7 @@ inline constexpr std::size_t max_workers = 1'024;
 /// How a runtime is set up; checked by `make_runtime`, which throws `invalid_options`.
 struct runtime_options {
     /// Threads that call processors: as many calls run at once at most. 1 to 1,024.
-    std::size_t workers = std::min(default_partitions(), max_workers);
+    std::size_t workers = (std::min)(default_partitions(), max_workers);
 
     /// Names the threads, with a suffix; systems cut long names. Not empty.
     std::string thread_name = "tidefall";

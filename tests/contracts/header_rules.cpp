@@ -42,6 +42,8 @@ int main(int count, char** arguments) {
                                 R"(unique_lock|scoped_lock|this_thread|counting_semaphore|binary_semaphore|latch|)"
                                 R"(barrier|call_once|atomic_thread_fence)\b)");
     std::regex const fence(R"(atomic_thread_fence|atomic_signal_fence|timed_mutex)");
+    std::regex const literal(R"("[^"]*")");
+    std::regex const min_or_max(R"(::(min|max)\()");
     std::regex const atomic_call(R"([._>](load|store|exchange|fetch_\w+|compare_exchange_\w+)\()");
     std::regex const macro(R"(^\s*#\s*(define|undef)\s+(\w+))");
     std::regex const named_label(R"(\[([a-z][a-z ]*)\])");
@@ -67,6 +69,9 @@ int main(int count, char** arguments) {
             }
             auto const code = code_of(lines[i]);
             if (std::regex_search(code, fence)) fault(entry.path(), i + 1, "a fence or a timed mutex");
+            // windows.h has macros of these names, which no parenthesis follows in (std::min)(a, b).
+            if (std::regex_search(std::regex_replace(code, literal, ""), min_or_max))
+                fault(entry.path(), i + 1, "min or max without parentheses");
             // hardware_concurrency() apart, sync.hpp is the one place that names these.
             if (!is_sync && std::regex_search(code, names_sync) &&
                 !(is_options && code.find("hardware_concurrency") != std::string::npos)) {

@@ -69,7 +69,7 @@ inline void wait_for(nanoseconds delay, [[maybe_unused]] call_token const& token
 #endif
     unique_lock lock(guard);
     for (auto now = monotonic_clock::now(); !stopped && now < end; now = monotonic_clock::now()) {
-        changed.wait_until(lock, std::min(end, later(now, recheck_interval)));
+        changed.wait_until(lock, (std::min)(end, later(now, recheck_interval)));
     }
 }
 

@@ -112,7 +112,7 @@ public:
             unique_lock lock(mutex_);
             if (done()) return true;
             if (works && schedule->jobs.has_of(this)) continue;
-            changed_.wait_until(lock, std::min(deadline(), later(schedule->now(), recheck_interval)));
+            changed_.wait_until(lock, (std::min)(deadline(), later(schedule->now(), recheck_interval)));
         }
     }
 

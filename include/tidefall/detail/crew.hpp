@@ -158,7 +158,7 @@ private:
                 in_hand.reset();  // without the lock: it may be the last owner
                 unique_lock lock(mutex_);
                 if (duties[index]->left || duties[index]->in_hand.get() != seen) continue;
-                changed.wait_until(lock, std::min(patience, later(now, recheck_interval)));
+                changed.wait_until(lock, (std::min)(patience, later(now, recheck_interval)));
             }
         }
 

@@ -66,7 +66,7 @@ public:
     [[nodiscard]] std::span<value_type> take_rest() noexcept {
         if (!gathered_.values().empty()) return gathered_.release();
         if (!loose_.empty()) return std::exchange(loose_, {});
-        return take(std::numeric_limits<std::size_t>::max());
+        return take((std::numeric_limits<std::size_t>::max)());
     }
 
     /// The batch that was made last stays where it is for as long as this object lives, whatever is asked for next. If

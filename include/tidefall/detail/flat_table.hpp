@@ -152,7 +152,7 @@ public:
 
     /// Takes a value out of its place.
     [[nodiscard]] Value erase(place of) noexcept {
-        peak_ = std::max(peak_, size_);
+        peak_ = (std::max)(peak_, size_);
         slot& old = at(of);
         for (way to(*this, old.hash()); to.group() != of.group; to.go_on()) {
             auto& passed = groups_[to.group()].passed;
@@ -174,14 +174,14 @@ public:
     /// from either. Has room or throws, and then neither has changed.
     void absorb(flat_table&& other) {
         reserve(size_ + other.size_);
-        other.peak_ = std::max(other.peak_, other.size_);
+        other.peak_ = (std::max)(other.peak_, other.size_);
         move_from(other);
     }
 
     /// As the concept `table` says: a run of slots, at most one group.
     [[nodiscard]] std::span<Value> take(std::size_t most) noexcept {
         if (size_ == 0) return {};
-        peak_ = std::max(peak_, size_);
+        peak_ = (std::max)(peak_, size_);
         auto rest = rest_of(taken_in_);
         while (rest.none()) {
             ++taken_in_;
@@ -189,7 +189,7 @@ public:
             rest = rest_of(taken_in_);
         }
         std::size_t count = 1;
-        if constexpr (sizeof(slot) == sizeof(Value)) count = std::min(rest.run(), most);
+        if constexpr (sizeof(slot) == sizeof(Value)) count = (std::min)(rest.run(), most);
         size_ -= count;
         taken_ = static_cast<std::uint16_t>(~rest.without_first(count).bits());
         return {std::addressof(at({taken_in_, rest.first()}).value), count};
@@ -199,7 +199,7 @@ public:
     /// filling begins with what was.
     void clear() noexcept {
         if (slots_ == nullptr) return;
-        peak_ = std::max(peak_, size_);
+        peak_ = (std::max)(peak_, size_);
         destroy_rest();
         if (++fillings_ >= fillings_to_judge) {
             auto const needed = groups_for(peak_);
@@ -222,7 +222,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t alignment = std::max({std::size_t{64}, alignof(slot), alignof(slot_group)});
+    static constexpr std::size_t alignment = (std::max)({std::size_t{64}, alignof(slot), alignof(slot_group)});
     static constexpr std::size_t values_in_group = 13;  ///< at most, on the average
     static constexpr std::uint8_t fillings_to_judge = 16;
     static constexpr std::size_t large_from = 256;  ///< groups
@@ -296,7 +296,7 @@ private:
 
     /// Moves all values to as many groups, which have room for them.
     void resize(std::size_t groups) {
-        if (groups > std::numeric_limits<std::size_t>::max() / 2 / slot_group::slots / sizeof(slot)) {
+        if (groups > (std::numeric_limits<std::size_t>::max)() / 2 / slot_group::slots / sizeof(slot)) {
             throw std::bad_alloc();
         }
         flat_table larger;

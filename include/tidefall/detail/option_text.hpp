@@ -64,14 +64,14 @@ constexpr std::uint64_t nanoseconds_in(std::string_view unit) noexcept {
 /// `never`, or a number with a unit, such as 500ms or 1.5s. May be negative: the range is another's business.
 constexpr bool read_text(std::string_view text, std::chrono::nanoseconds& into) noexcept {
     if (text == "never") {
-        into = std::chrono::nanoseconds::max();
+        into = (std::chrono::nanoseconds::max)();
         return true;
     }
     bool const negative = text.starts_with('-');
     if (negative) text.remove_prefix(1);
-    auto const unit = nanoseconds_in(text.substr(std::min(text.find_first_not_of(".0123456789"), text.size())));
+    auto const unit = nanoseconds_in(text.substr((std::min)(text.find_first_not_of(".0123456789"), text.size())));
     if (unit == 0) return false;
-    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    constexpr auto most = static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)());
     std::uint64_t whole = 0;
     std::uint64_t fraction = 0;
     if (!take_number(text, most / unit, whole)) return false;
@@ -87,7 +87,7 @@ constexpr bool read_text(std::string_view text, std::chrono::nanoseconds& into) 
 
 constexpr bool read_number(std::string_view text, std::size_t& into) noexcept {
     std::uint64_t number = 0;
-    if (!take_number(text, std::numeric_limits<std::size_t>::max(), number) || !text.empty()) return false;
+    if (!take_number(text, (std::numeric_limits<std::size_t>::max)(), number) || !text.empty()) return false;
     into = static_cast<std::size_t>(number);
     return true;
 }
@@ -95,7 +95,7 @@ constexpr bool read_number(std::string_view text, std::size_t& into) noexcept {
 /// A number, or `all`, the largest.
 constexpr bool read_text(std::string_view text, std::size_t& into) noexcept {
     if (text != "all") return read_number(text, into);
-    into = std::numeric_limits<std::size_t>::max();
+    into = (std::numeric_limits<std::size_t>::max)();
     return true;
 }
 

@@ -100,7 +100,7 @@ public:
     void append(Iterator source, std::size_t count) {
         while (count > 0) {
             if (end_ == limit_) next_segment();
-            auto const here = std::min(count, static_cast<std::size_t>(limit_ - end_));
+            auto const here = (std::min)(count, static_cast<std::size_t>(limit_ - end_));
             count -= here;
             if constexpr (std::is_trivially_copyable_v<T> && std::is_pointer_v<Iterator>) {
                 end_ = std::uninitialized_copy_n(source, here, end_);
@@ -144,7 +144,7 @@ public:
         for (;;) {
             auto const left = static_cast<std::size_t>(end_of(taken_in_) - taken_to_);
             if (left > 0) {
-                std::span<T> const run(taken_to_, std::min(left, most));
+                std::span<T> const run(taken_to_, (std::min)(left, most));
                 taken_to_ += run.size();
                 before_ -= run.size();
                 return run;
@@ -209,7 +209,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t alignment = std::max(alignof(T), alignof(segment));
+    static constexpr std::size_t alignment = (std::max)(alignof(T), alignof(segment));
     static constexpr std::size_t header_size = (sizeof(segment) + alignment - 1) / alignment * alignment;
     static constexpr std::size_t first_segment_bytes = 1024;
     static constexpr std::size_t longest_segment_bytes = 65'536;
@@ -217,7 +217,7 @@ private:
 
     /// The values that fit, as a power of two so that batches of one seldom straddle two segments; at least 1.
     static constexpr std::size_t values_in(std::size_t bytes) {
-        return std::max(std::size_t{1}, std::bit_floor(bytes / sizeof(T)));
+        return (std::max)(std::size_t{1}, std::bit_floor(bytes / sizeof(T)));
     }
 
     static segment* allocate(std::size_t capacity) {
@@ -247,10 +247,10 @@ private:
     next_segment() {
         segment* next = written_ == nullptr ? nullptr : written_->next;
         if (next == nullptr) {
-            next = allocate(
-                written_ == nullptr
-                    ? values_in(first_segment_bytes)
-                    : std::min(written_->capacity * 2, std::max(values_in(longest_segment_bytes), written_->capacity)));
+            next = allocate(written_ == nullptr
+                                ? values_in(first_segment_bytes)
+                                : (std::min)(written_->capacity * 2,
+                                             (std::max)(values_in(longest_segment_bytes), written_->capacity)));
             (written_ == nullptr ? first_ : written_->next) = next;
             ++kept_;
         }
@@ -269,7 +269,7 @@ private:
     }
 
     void give_back_unused() noexcept {
-        least_unused_ = fillings_ == 0 ? kept_ - used_ : std::min(least_unused_, kept_ - used_);
+        least_unused_ = fillings_ == 0 ? kept_ - used_ : (std::min)(least_unused_, kept_ - used_);
         if (++fillings_ < fillings_to_judge) return;
         fillings_ = 0;
         segment* last = written_;

@@ -113,7 +113,7 @@ public:
     }
 
 private:
-    [[nodiscard]] time_point next_alarm() noexcept { return std::min(ticks.next(), timeouts.next()); }
+    [[nodiscard]] time_point next_alarm() noexcept { return (std::min)(ticks.next(), timeouts.next()); }
 
     bool sound_tick() noexcept {
         auto const due = ticks.take_due(now());

@@ -64,7 +64,7 @@ void put_integer(char* to, Integer value) noexcept {
 /// Records that are written together.
 class spill_records {
 public:
-    static constexpr std::size_t max_payload = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::size_t max_payload = (std::numeric_limits<std::uint32_t>::max)();
 
     /// At most `max_payload` bytes.
     void add(std::string_view payload) {
@@ -107,7 +107,7 @@ public:
         to.resize(count);
         in_.read(to.data(), static_cast<std::streamsize>(count));
         bool const all = in_.gcount() == static_cast<std::streamsize>(count);
-        position_ = all ? from + count : std::numeric_limits<std::uint64_t>::max();
+        position_ = all ? from + count : (std::numeric_limits<std::uint64_t>::max)();
         return all;
     }
 

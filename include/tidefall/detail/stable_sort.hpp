@@ -17,7 +17,7 @@ void stable_sort(std::vector<Item>& items, std::vector<Item>& spare, Less less) 
     constexpr std::size_t short_run = 16;
     std::size_t const count = items.size();
     for (std::size_t low = 0; low < count; low += short_run) {
-        std::size_t const high = std::min(low + short_run, count);
+        std::size_t const high = (std::min)(low + short_run, count);
         for (std::size_t i = low + 1; i < high; ++i) {
             Item const item = items[i];
             std::size_t at = i;
@@ -27,8 +27,8 @@ void stable_sort(std::vector<Item>& items, std::vector<Item>& spare, Less less) 
     }
     for (std::size_t width = short_run; width < count; width *= 2) {
         for (std::size_t low = 0; low < count; low += 2 * width) {
-            std::size_t const middle = std::min(low + width, count);
-            std::size_t const high = std::min(middle + width, count);
+            std::size_t const middle = (std::min)(low + width, count);
+            std::size_t const high = (std::min)(middle + width, count);
             std::size_t left = low;
             std::size_t right = middle;
             for (std::size_t at = low; at < high; ++at) {

@@ -15,7 +15,7 @@
 
 namespace tidefall::inline v0::detail {
 
-inline constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t no_limit = (std::numeric_limits<std::size_t>::max)();
 
 /// What holds for the stripes of one partition together. Written under all of their locks, read under any.
 struct stripe_limits {
@@ -57,7 +57,7 @@ struct alignas(128) stripe {
         if (capacity == no_limit) return no_limit;
         // Relaxed: as in crossed_limit. Writers of other stripes may go over the capacity by one value each.
         if (limits->counts) return limits->waiting.load(std::memory_order_relaxed) < capacity ? 1 : 0;
-        return capacity - std::min(capacity, table.size());
+        return capacity - (std::min)(capacity, table.size());
     }
 
     /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
@@ -130,7 +130,7 @@ public:
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
         bool const several = stripes_.size() > 1;
         limits_.capacity = capacity.value_or(no_limit);
-        limits_.drain_at = std::min(threshold.value_or(no_limit), limits_.capacity);
+        limits_.drain_at = (std::min)(threshold.value_or(no_limit), limits_.capacity);
         limits_.counts = several && limits_.drain_at != no_limit;
         limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {

@@ -10,7 +10,7 @@ namespace tidefall::inline v0::detail {
 using std::chrono::nanoseconds;
 using time_point = monotonic_clock::time_point;
 
-inline constexpr time_point never = time_point::max();
+inline constexpr time_point never = (time_point::max)();
 
 /// The longest that any wait of the library lasts before it looks again, so that a wake-up that the system
 /// loses costs a delay and not a hang.
@@ -18,7 +18,7 @@ inline constexpr nanoseconds recheck_interval = std::chrono::seconds(1);
 
 [[nodiscard]] constexpr time_point later(time_point from, nanoseconds by) noexcept {
     if (by <= nanoseconds::zero()) return from;
-    if (by == nanoseconds::max() || from > never - by) return never;
+    if (by == (nanoseconds::max)() || from > never - by) return never;
     return from + by;
 }
 
@@ -27,7 +27,7 @@ inline constexpr nanoseconds recheck_interval = std::chrono::seconds(1);
 }
 
 [[nodiscard]] constexpr nanoseconds times(nanoseconds duration, int factor) noexcept {
-    return duration > nanoseconds::max() / factor ? nanoseconds::max() : duration * factor;
+    return duration > (nanoseconds::max)() / factor ? (nanoseconds::max)() : duration * factor;
 }
 
 }  // namespace tidefall::inline v0::detail

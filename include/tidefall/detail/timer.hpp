@@ -65,7 +65,7 @@ public:
             unique_lock lock(mutex_);
             if (shut_down_) return;
             now = monotonic_clock::now();
-            asleep_until_ = std::min(earliest(), later(now, recheck_interval));
+            asleep_until_ = (std::min)(earliest(), later(now, recheck_interval));
             if (asleep_until_ > now) changed_.wait_until(lock, asleep_until_);
             asleep_until_ = awake;
         }
@@ -78,7 +78,7 @@ public:
     }
 
 private:
-    static constexpr time_point awake = time_point::min();
+    static constexpr time_point awake = (time_point::min)();
 
     [[nodiscard]] time_point earliest() const noexcept { return schedule_.empty() ? never : schedule_.begin()->first; }
 
