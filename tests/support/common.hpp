@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -46,6 +47,17 @@ inline bool deadlock_would_occur(std::function<void()> const& act) {
         return error.code() == std::errc::resource_deadlock_would_occur;
     }
     return false;
+}
+
+/// What an error of that type says that `act` throws; empty if it throws none.
+template <typename Error>
+std::string message_of(std::function<void()> const& act) {
+    try {
+        act();
+    } catch (Error const& error) {
+        return error.what();
+    }
+    return "";
 }
 
 /// Every accepted value is in exactly one of the other counters. For when no call on the buffer is running.

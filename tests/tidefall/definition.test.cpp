@@ -30,6 +30,7 @@
 using namespace std::chrono_literals;
 using tests::environment_variable;
 using tests::latch;
+using tests::message_of;
 using tests::recorder;
 using tests::until;
 using tidefall::definition;
@@ -43,16 +44,6 @@ namespace {
 using numbers_queue = tidefall::queue<int>;
 
 void ignore(std::span<int>) {
-}
-
-template <typename Error>
-std::string message_of(std::function<void()> const& act) {
-    try {
-        act();
-    } catch (Error const& error) {
-        return error.what();
-    }
-    return "";
 }
 
 /// Stops the buffer of a definition when a case ends, however it does.

@@ -28,6 +28,7 @@
 
 using namespace std::chrono_literals;
 using tests::latch;
+using tests::message_of;
 using tests::recorder;
 using tests::until;
 using tidefall::options;
@@ -42,17 +43,6 @@ static_assert(!std::is_copy_constructible_v<numbers_registry> && !std::is_move_c
 static_assert(!std::is_copy_assignable_v<numbers_registry> && !std::is_move_assignable_v<numbers_registry>);
 
 void ignore(std::span<int>) {
-}
-
-/// What `act` throws of that type.
-template <typename Error>
-std::string message_of(std::function<void()> const& act) {
-    try {
-        act();
-    } catch (Error const& error) {
-        return error.what();
-    }
-    return "";
 }
 
 /// Held in a call until the test lets it go.
