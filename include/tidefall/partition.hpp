@@ -235,10 +235,18 @@ private:
         core_->changed();
     }
 
-    /// Of a partition that stopped, with no call left: gives back the memory of its tables.
+    /// Of a partition that was stopped: true while code of the user may be running for it all the same, a call of the
+    /// processor that hangs, or what is handed back. False once is false for ever.
+    bool in_use() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return !stop_announced_ || phase_ != phase::idle || counts_.late > 0;
+    }
+
+    /// Of a partition that stopped and is not in use: gives back the memory of its tables.
     void retire() noexcept {
         detail::lock_guard const lock(mutex_);
         stripes_.shrink_to_fit();
+        drained_->clear();  // a stop that took a drain back has left them taken from
         drained_->shrink_to_fit();
     }
 
@@ -311,12 +319,6 @@ private:
     std::uint64_t abandoned() const noexcept {
         detail::lock_guard const lock(mutex_);
         return counts_.given_up;
-    }
-
-    /// True while a call that was given up has not returned.
-    bool has_late_calls() const noexcept {
-        detail::lock_guard const lock(mutex_);
-        return counts_.late > 0;
     }
 
     /// Adds the change since `close`.

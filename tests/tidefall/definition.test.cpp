@@ -136,18 +136,45 @@ TEST_CASE("definition: a stop gives back the threads and the processor") {
     CHECK(clock.use_count() == users);
 }
 
+template <typename Buffer>
+struct cut_short : definition<cut_short<Buffer>, Buffer> {
+    static options defaults() {
+        return {.name = "cut short", .partitions = 1, .runtime = tidefall::make_manual_runtime()};
+    }
+};
+
+template <typename Buffer, typename Write>
+void check_a_stop_that_drops(Write write) {
+    auto const captured = std::make_shared<int>(0);
+    cut_short<Buffer>::start([captured](std::span<typename Buffer::value_type>) {});
+    for (int i = 0; i < 1000; ++i) write(cut_short<Buffer>::instance(), i);
+    CHECK(cut_short<Buffer>::stop(0s).dropped == 1000);
+    CHECK(captured.use_count() == 1);
+}
+
+TEST_CASE("definition: a stop that drops what waits gives back the processor too") {
+    check_a_stop_that_drops<tidefall::queue<std::string>>([](auto& to, int i) { to.push(std::to_string(i)); });
+    check_a_stop_that_drops<tidefall::queue<std::string, tidefall::producer_order>>(
+        [](auto& to, int i) { to.push(std::to_string(i)); });
+    check_a_stop_that_drops<tidefall::queue<std::string, tidefall::sorted_by_key<int>>>(
+        [](auto& to, int i) { to.push(std::to_string(i), tidefall::sort_key{-i}); });
+    check_a_stop_that_drops<tidefall::hash_map<int, std::string>>(
+        [](auto& to, int i) { to.put(i, std::to_string(i)); });
+}
+
 struct dropping_queue : definition<dropping_queue, numbers_queue> {
     static options defaults() {
         return {.name = "dropping", .partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest};
     }
 };
 
-TEST_CASE("definition: what a writer may be calling stays") {
+TEST_CASE("definition: what a writer may be calling stays, and not the processor") {
     auto const clock = tidefall::make_manual_runtime();
+    auto const captured = std::make_shared<int>(0);
     latch entered;
     latch leave;
     std::atomic<int> back{0};
-    dropping_queue::start(ignore,
+    dropping_queue::start([captured](std::span<int>) {},
                           [&](std::span<int> values, tidefall::failure const&) {
                               entered.open();
                               leave.wait();
@@ -158,6 +185,7 @@ TEST_CASE("definition: what a writer may be calling stays") {
     std::thread writer([] { dropping_queue::instance().push(8); });  // hands 7 back
     entered.wait();
     dropping_queue::stop();
+    CHECK(captured.use_count() == 1);
     leave.open();
     writer.join();
     CHECK(back == 7);
