@@ -236,10 +236,10 @@ private:
     }
 
     /// Of a partition that was stopped: true while code of the user may be running for it all the same, a call of the
-    /// processor that hangs, or what is handed back. False once is false for ever.
+    /// processor that hangs, or what is handed back. Once false it stays so.
     bool in_use() const noexcept {
         detail::lock_guard const lock(mutex_);
-        return !stop_announced_ || phase_ != phase::idle || counts_.late > 0;
+        return !stop_announced_ || dropping_ || phase_ != phase::idle || counts_.late > 0;
     }
 
     /// Of a partition that stopped and is not in use: gives back the memory of its tables.
@@ -276,6 +276,7 @@ private:
         {
             detail::lock_guard const lock(mutex_);
             if (given_up_ || idle_and_closed()) return;
+            dropping_ = true;
             lost = lose_waiting() + lose_rest();
             if (phase_ == phase::queued) {
                 was_paused = resumed_;
@@ -292,6 +293,10 @@ private:
         drop(lost, rest_is_ours, {});
         if (was_paused) report_.processing_stopped(swapped_);
         if (announces) emit_stop();
+        {
+            detail::lock_guard const lock(mutex_);
+            dropping_ = false;
+        }
         core_->changed();
     }
 
@@ -875,6 +880,7 @@ private:
     phase phase_ = phase::idle;
     bool closed_ = false;
     bool given_up_ = false;
+    bool dropping_ = false;  ///< who gave up hands back what it dropped, perhaps beside the worker
     bool stop_announcing_ = false;
     bool stop_announced_ = false;
     bool lost_by_deadline_ = false;

@@ -162,6 +162,43 @@ TEST_CASE("definition: a stop that drops what waits gives back the processor too
         [](auto& to, int i) { to.put(i, std::to_string(i)); });
 }
 
+latch sorting;
+latch go_on_sorting;
+
+struct waits_once {
+    bool operator()(int a, int b) const {
+        sorting.open();
+        go_on_sorting.wait();
+        return a < b;
+    }
+};
+
+struct sorted_queue : definition<sorted_queue, tidefall::queue<int, tidefall::sorted_by<std::identity{}, waits_once>>> {
+    static options defaults() { return {.name = "sorted", .partitions = 1, .processing_interval = 1h}; }
+};
+
+TEST_CASE("definition: a stop leaves what another one hands back through") {
+    auto const captured = std::make_shared<int>(0);
+    latch handing_back;
+    latch go_on;
+    sorted_queue::start(ignore, [&, captured](std::span<int> values, tidefall::failure const&) {
+        if (values.front() != 3) return;
+        handing_back.open();
+        go_on.wait();
+    });
+    sorted_queue::instance().push_range(std::vector{2, 1});
+    sorted_queue::instance().flush(0s);
+    sorting.wait();
+    sorted_queue::instance().push(3);
+    std::thread first([] { sorted_queue::stop(0s); });  // drops 3, beside the worker
+    handing_back.wait();
+    go_on_sorting.open();
+    sorted_queue::stop(0s);
+    CHECK(captured.use_count() == 2);
+    go_on.open();
+    first.join();
+}
+
 struct dropping_queue : definition<dropping_queue, numbers_queue> {
     static options defaults() {
         return {.name = "dropping", .partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest};
