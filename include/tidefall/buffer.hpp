@@ -131,7 +131,9 @@ public:
             return;
         }
         stop_by(deadline(shutdown_timeout()));
-        if (!in_use()) core_->release_callables();
+        if (in_use()) return;
+        core_->release_processor();
+        core_->release_undelivered();
     }
 
     /// `options::name`.
@@ -580,10 +582,9 @@ private:
         return total;
     }
 
-    /// Of a buffer that stopped: true while a call of the processor may be running all the same.
+    /// Of a buffer that was stopped: true while code of the user may be running for it all the same.
     bool in_use() const noexcept {
-        return std::any_of(partitions_->begin(), partitions_->end(),
-                           [](auto const& one) { return one->given_up() || one->has_late_calls(); });
+        return std::any_of(partitions_->begin(), partitions_->end(), [](auto const& one) { return one->in_use(); });
     }
 
     /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of
@@ -594,13 +595,14 @@ private:
         for (auto const& one : *partitions_) one->close(by);
     }
 
-    /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless a
-    /// call of the processor is running all the same, its callables and its memory. Called once.
+    /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless
+    /// code of the user is running for it all the same, its callables and its memory. Called once.
     void retire() noexcept {
         if (home_.left()) return;
         if (!in_use()) {
+            core_->release_processor();
             // A write that makes room calls `undelivered` without a lock.
-            if (overflow_ != overflow_policy::drop_oldest) core_->release_callables();
+            if (overflow_ != overflow_policy::drop_oldest) core_->release_undelivered();
             for (auto const& one : *partitions_) one->retire();
         }
         runtime_.reset();
@@ -646,4 +648,14 @@ private:
     std::shared_ptr<runtime> runtime_;
 };
 
+namespace detail {
+
+/// True for a buffer, and for what publicly derives from one.
+template <typename T, typename = void>
+inline constexpr bool is_buffer = false;
+template <typename T>
+inline constexpr bool is_buffer<T, std::void_t<typename T::table_type>> =
+    std::is_convertible_v<T*, buffer<typename T::table_type>*>;
+
+}  // namespace detail
 }  // namespace tidefall::inline v0

@@ -39,8 +39,9 @@ namespace tidefall::inline v0 {
 ///
 /// There is one buffer at a time, from `start` to `stop`. Nothing stops it when main ends: what it then holds is lost.
 /// After a stop its threads, its processor and its tables' memory are given back, but the buffer itself stays for
-/// ever, some KiB, so that whoever has a reference from before the stop is answered `stopped`. (With
-/// `overflow_policy::drop_oldest`, and where a call of the processor outlived the stop, the processor stays too.)
+/// ever, some KiB and its telemetry hook, so that whoever has a reference from before the stop is answered `stopped`.
+/// (Where a call outlived the stop, the callables and the memory stay too; with `overflow_policy::drop_oldest`,
+/// `undelivered` does.)
 ///
 /// Thread safety: everything may be called from several threads at once.
 template <typename Derived, typename Buffer>
@@ -111,7 +112,7 @@ private:
 
     template <typename... Callables>
     static Buffer& start_with(options_overlay const& given, Callables&&... callables) {
-        static_assert(std::is_base_of_v<buffer<typename Buffer::table_type>, Buffer>,
+        static_assert(detail::is_buffer<Buffer>,
                       "a definition names a buffer: queue, hash_map, or a class that derives from tidefall::buffer");
         claim const mine;
         // Relaxed: only a start sets it, and this is the only one.

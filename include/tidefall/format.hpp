@@ -12,7 +12,7 @@
 // header includes this one but `log_telemetry.hpp`.
 //
 // Formattable are `options`, `options_update`, `options_overlay`, `runtime_options`, `drain_report`, `buffer_stats`,
-// `failure`, every event, every enum, and `entry` where its key, value and version are.
+// `spill_report`, `failure`, every event, every enum, and `entry` where its key, value and version are.
 //
 // * An enum is its enumerator's name; a value that has none is its number.
 // * Everything else is one line of `name=value`, one space between, in the order of the fields, all of them always;
@@ -62,6 +62,7 @@ namespace tidefall::inline v0 {
 // Who prints one of these has included its header.
 struct options_overlay;
 struct runtime_options;
+struct spill_report;
 template <typename K, typename V, typename Version>
 struct entry;
 
@@ -329,6 +330,11 @@ void print_value(pairs& print, T const& value) {
     } else if constexpr (requires { value.thread_name; }) {
         print("workers", value.workers);
         print("thread_name", value.thread_name);
+    } else if constexpr (requires { value.torn_bytes; }) {
+        print("records", value.records);
+        print("bytes", value.bytes);
+        print("damaged_bytes", value.damaged_bytes);
+        print("torn_bytes", value.torn_bytes);
     } else {
         print_event(print, value, event_times::printed);
     }
@@ -393,6 +399,8 @@ template <>
 struct fmt::formatter<tidefall::drain_report> : tidefall::detail::prints<tidefall::drain_report> {};
 template <>
 struct fmt::formatter<tidefall::buffer_stats> : tidefall::detail::prints<tidefall::buffer_stats> {};
+template <>
+struct fmt::formatter<tidefall::spill_report> : tidefall::detail::prints<tidefall::spill_report> {};
 template <>
 struct fmt::formatter<tidefall::failure> : tidefall::detail::prints<tidefall::failure> {};
 

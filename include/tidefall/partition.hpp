@@ -235,10 +235,18 @@ private:
         core_->changed();
     }
 
-    /// Of a partition that stopped, with no call left: gives back the memory of its tables.
+    /// Of a partition that was stopped: true while code of the user may be running for it all the same, a call of the
+    /// processor that hangs, or what is handed back. Once false it stays so.
+    bool in_use() const noexcept {
+        detail::lock_guard const lock(mutex_);
+        return !stop_announced_ || dropping_ || phase_ != phase::idle || counts_.late > 0;
+    }
+
+    /// Of a partition that stopped and is not in use: gives back the memory of its tables.
     void retire() noexcept {
         detail::lock_guard const lock(mutex_);
         stripes_.shrink_to_fit();
+        drained_->clear();  // a stop that took a drain back has left them taken from
         drained_->shrink_to_fit();
     }
 
@@ -268,6 +276,7 @@ private:
         {
             detail::lock_guard const lock(mutex_);
             if (given_up_ || idle_and_closed()) return;
+            dropping_ = true;
             lost = lose_waiting() + lose_rest();
             if (phase_ == phase::queued) {
                 was_paused = resumed_;
@@ -284,6 +293,10 @@ private:
         drop(lost, rest_is_ours, {});
         if (was_paused) report_.processing_stopped(swapped_);
         if (announces) emit_stop();
+        {
+            detail::lock_guard const lock(mutex_);
+            dropping_ = false;
+        }
         core_->changed();
     }
 
@@ -311,12 +324,6 @@ private:
     std::uint64_t abandoned() const noexcept {
         detail::lock_guard const lock(mutex_);
         return counts_.given_up;
-    }
-
-    /// True while a call that was given up has not returned.
-    bool has_late_calls() const noexcept {
-        detail::lock_guard const lock(mutex_);
-        return counts_.late > 0;
     }
 
     /// Adds the change since `close`.
@@ -873,6 +880,7 @@ private:
     phase phase_ = phase::idle;
     bool closed_ = false;
     bool given_up_ = false;
+    bool dropping_ = false;  ///< who gave up hands back what it dropped, perhaps beside the worker
     bool stop_announcing_ = false;
     bool stop_announced_ = false;
     bool lost_by_deadline_ = false;

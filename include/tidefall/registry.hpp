@@ -51,7 +51,7 @@ namespace tidefall::inline v0 {
 /// starts or stops. In a forked child the registry of the parent is empty, and starts nothing.
 template <typename Buffer>
 class registry {
-    static_assert(std::is_base_of_v<buffer<typename Buffer::table_type>, Buffer>,
+    static_assert(detail::is_buffer<Buffer>,
                   "a registry holds buffers: queue, hash_map, or a class that derives from tidefall::buffer");
 
 public:
@@ -82,9 +82,9 @@ public:
             return;
         }
         auto const all = every();
-        for (auto const& one : all) base(*one).begin_stop(base(*one).shutdown_timeout());
+        for (auto const& one : all) base(one).begin_stop(base(one).shutdown_timeout());
         for (auto const& one : all) {
-            if (!base(*one).inside_own_callback()) base(*one).stop(never);
+            if (!base(one).inside_own_callback()) base(one).stop(never);
         }
     }
 
@@ -119,8 +119,8 @@ public:
     std::shared_ptr<Buffer> find(std::string_view name) const {
         if (home_.left()) return nullptr;
         detail::lock_guard const lock(content_->mutex);
-        auto const found = content_->buffers.find(name);
-        return found == content_->buffers.end() ? nullptr : found->second;
+        auto const at = content_->buffers.find(name);
+        return at == content_->buffers.end() ? nullptr : at->second;
     }
 
     /// Stops the buffer of that name as `buffer::stop` does, at most for its `shutdown_timeout` or `within`, and lets
@@ -129,11 +129,11 @@ public:
     /// `std::system_error` in a callback of that buffer; then nothing changed.
     drain_report stop(std::string_view name) {
         auto const one = find(name);
-        return one ? stop_each({one}, std::nullopt) : drain_report{};
+        return one ? stop_each({{std::string(name), one}}, std::nullopt) : drain_report{};
     }
     drain_report stop(std::string_view name, std::chrono::nanoseconds within) {
         auto const one = find(name);
-        return one ? stop_each({one}, within) : drain_report{};
+        return one ? stop_each({{std::string(name), one}}, within) : drain_report{};
     }
 
     /// Stops every buffer that is found at the time of the call: closes all of them at once, then waits for all, each
@@ -146,7 +146,7 @@ public:
     /// The names that are found, sorted.
     std::vector<std::string> names() const {
         std::vector<std::string> all;
-        for (auto const& one : every()) all.push_back(one->name());
+        for (auto& one : every()) all.push_back(std::move(one.name));
         std::sort(all.begin(), all.end());
         return all;
     }
@@ -202,11 +202,16 @@ private:
         bool filled_ = false;
     };
 
-    using list = std::vector<std::shared_ptr<Buffer>>;
+    /// The name is the registry's: a class that derives from a buffer may give that another one.
+    struct found {
+        std::string name;
+        std::shared_ptr<Buffer> buffer;
+    };
+    using list = std::vector<found>;
     static constexpr auto never = (std::chrono::nanoseconds::max)();
 
-    using base_type = buffer<typename Buffer::table_type>;
-    static base_type& base(Buffer& one) noexcept { return one; }
+    using base_type = tidefall::buffer<typename Buffer::table_type>;
+    static base_type& base(found const& one) noexcept { return *one.buffer; }
 
     std::shared_ptr<runtime> shared_runtime() const {
         detail::lock_guard const lock(content_->starting_runtime);
@@ -221,18 +226,18 @@ private:
         detail::lock_guard const lock(content_->mutex);
         all.reserve(content_->buffers.size());
         for (auto const& [name, one] : content_->buffers) {
-            if (one) all.push_back(one);
+            if (one) all.push_back({name, one});
         }
         return all;
     }
 
     drain_report stop_each(list const& all, std::optional<std::chrono::nanoseconds> within) {
-        for (auto const& one : all) base(*one).require_outside("stop");
-        for (auto const& one : all) base(*one).begin_stop(within.value_or(base(*one).shutdown_timeout()));
+        for (auto const& one : all) base(one).require_outside("stop");
+        for (auto const& one : all) base(one).begin_stop(within.value_or(base(one).shutdown_timeout()));
         drain_report sum;
         for (auto const& one : all) {
             // The deadline is set already, and is not put off.
-            auto const report = base(*one).stop(never);
+            auto const report = base(one).stop(never);
             sum.processed += report.processed;
             sum.failed += report.failed;
             sum.dropped += report.dropped;
@@ -244,10 +249,10 @@ private:
     }
 
     /// Frees the name, unless another buffer has it by now.
-    void forget(std::shared_ptr<Buffer> const& stopped) {
+    void forget(found const& stopped) {
         detail::lock_guard const lock(content_->mutex);
-        auto const found = content_->buffers.find(stopped->name());
-        if (found != content_->buffers.end() && found->second == stopped) content_->buffers.erase(found);
+        auto const at = content_->buffers.find(stopped.name);
+        if (at != content_->buffers.end() && at->second == stopped.buffer) content_->buffers.erase(at);
     }
 
     // Invariant: content_ never changes.

@@ -127,18 +127,82 @@ TEST_CASE("definition: a stop gives back the threads and the processor") {
     CHECK(clock.use_count() == users);
 }
 
+template <typename Buffer>
+struct cut_short : definition<cut_short<Buffer>, Buffer> {
+    static options defaults() {
+        return {.name = "cut short", .partitions = 1, .runtime = tidefall::make_manual_runtime()};
+    }
+};
+
+template <typename Buffer, typename Write>
+void check_a_stop_that_drops(Write write) {
+    auto const captured = std::make_shared<int>(0);
+    cut_short<Buffer>::start([captured](std::span<typename Buffer::value_type>) {});
+    for (int i = 0; i < 1000; ++i) write(cut_short<Buffer>::instance(), i);
+    CHECK(cut_short<Buffer>::stop(0s).dropped == 1000);
+    CHECK(captured.use_count() == 1);
+}
+
+TEST_CASE("definition: a stop that drops what waits gives back the processor too") {
+    check_a_stop_that_drops<tidefall::queue<std::string>>([](auto& to, int i) { to.push(std::to_string(i)); });
+    check_a_stop_that_drops<tidefall::queue<std::string, tidefall::producer_order>>(
+        [](auto& to, int i) { to.push(std::to_string(i)); });
+    check_a_stop_that_drops<tidefall::queue<std::string, tidefall::sorted_by_key<int>>>(
+        [](auto& to, int i) { to.push(std::to_string(i), tidefall::sort_key{-i}); });
+    check_a_stop_that_drops<tidefall::hash_map<int, std::string>>(
+        [](auto& to, int i) { to.put(i, std::to_string(i)); });
+}
+
+latch sorting;
+latch go_on_sorting;
+
+struct waits_once {
+    bool operator()(int a, int b) const {
+        sorting.open();
+        go_on_sorting.wait();
+        return a < b;
+    }
+};
+
+struct sorted_queue : definition<sorted_queue, tidefall::queue<int, tidefall::sorted_by<std::identity{}, waits_once>>> {
+    static options defaults() { return {.name = "sorted", .partitions = 1, .processing_interval = 1h}; }
+};
+
+TEST_CASE("definition: a stop leaves what another one hands back through") {
+    auto const captured = std::make_shared<int>(0);
+    latch handing_back;
+    latch go_on;
+    sorted_queue::start(ignore, [&, captured](std::span<int> values, tidefall::failure const&) {
+        if (values.front() != 3) return;
+        handing_back.open();
+        go_on.wait();
+    });
+    sorted_queue::instance().push_range(std::vector{2, 1});
+    sorted_queue::instance().flush(0s);
+    sorting.wait();
+    sorted_queue::instance().push(3);
+    std::thread first([] { sorted_queue::stop(0s); });  // drops 3, beside the worker
+    handing_back.wait();
+    go_on_sorting.open();
+    sorted_queue::stop(0s);
+    CHECK(captured.use_count() == 2);
+    go_on.open();
+    first.join();
+}
+
 struct dropping_queue : definition<dropping_queue, numbers_queue> {
     static options defaults() {
         return {.name = "dropping", .partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest};
     }
 };
 
-TEST_CASE("definition: what a writer may be calling stays") {
+TEST_CASE("definition: what a writer may be calling stays, and not the processor") {
     auto const clock = tidefall::make_manual_runtime();
+    auto const captured = std::make_shared<int>(0);
     latch entered;
     latch leave;
     std::atomic<int> back{0};
-    dropping_queue::start(ignore,
+    dropping_queue::start([captured](std::span<int>) {},
                           [&](std::span<int> values, tidefall::failure const&) {
                               entered.open();
                               leave.wait();
@@ -149,6 +213,7 @@ TEST_CASE("definition: what a writer may be calling stays") {
     std::thread writer([] { dropping_queue::instance().push(8); });  // hands 7 back
     entered.wait();
     dropping_queue::stop();
+    CHECK(captured.use_count() == 1);
     leave.open();
     writer.join();
     CHECK(back == 7);

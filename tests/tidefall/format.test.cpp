@@ -6,6 +6,7 @@
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/spill.hpp>
 
 #include <fmt/ranges.h>
 
@@ -170,6 +171,8 @@ TEST_CASE("format: reports and statistics") {
                                       .hook_failures = 18'446'744'073'709'551'615U}) ==
           "accepted=1 refused=2 coalesced=3 erased=4 processed=5 failed=6 dropped=7 abandoned=8 pending=9 "
           "in_flight=10 ticks=11 hook_failures=18446744073709551615");
+    CHECK(text(tidefall::spill_report{.records = 1, .bytes = 2, .damaged_bytes = 3, .torn_bytes = 4}) ==
+          "records=1 bytes=2 damaged_bytes=3 torn_bytes=4");
 }
 
 TEST_CASE("format: of a real buffer") {

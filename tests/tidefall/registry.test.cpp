@@ -90,6 +90,21 @@ TEST_CASE("registry: buffers are started, found and stopped by name") {
     CHECK(b->push(8) == write_status::accepted);
 }
 
+TEST_CASE("registry: a class that gives its buffer another name is found, and let go of, by the registry's") {
+    struct prefixed : numbers_queue {
+        explicit prefixed(options how, void (*process)(std::span<int>))
+            : numbers_queue({.name = "numbers." + how.name, .partitions = 1, .runtime = how.runtime}, process) {}
+    };
+    tidefall::registry<prefixed> all;
+    CHECK(all.start("a", {}, ignore)->name() == "numbers.a");
+    CHECK(all.names() == std::vector<std::string>{"a"});
+    all.stop("a");
+    CHECK_FALSE(all.find("a"));
+    all.start("a", {}, ignore);
+    all.stop_all();
+    CHECK(all.size() == 0);
+}
+
 TEST_CASE("registry: the name is free again after its stop") {
     numbers_registry all;
     auto const first = all.start("a", {.partitions = 1}, ignore);

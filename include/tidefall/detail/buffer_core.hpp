@@ -83,11 +83,9 @@ public:
         return hook_failures_.load(std::memory_order_relaxed);
     }
 
-    /// Destroys the callables: the buffer stopped and nothing will call them.
-    void release_callables() noexcept {
-        processor_.reset();
-        undelivered_.reset();
-    }
+    /// Destroy the callables: the buffer stopped and nothing will call them.
+    void release_processor() noexcept { processor_.reset(); }
+    void release_undelivered() noexcept { undelivered_.reset(); }
 
     /// Tells whoever waits in `wait_until` to look again. No lock of a partition is held.
     void changed() noexcept {
