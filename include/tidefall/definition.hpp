@@ -43,7 +43,8 @@ namespace tidefall::inline v0 {
 /// (Where a call outlived the stop, the callables and the memory stay too; with `overflow_policy::drop_oldest`,
 /// `undelivered` does.)
 ///
-/// Thread safety: everything may be called from several threads at once.
+/// Thread safety: everything may be called from several threads at once. A child that is forked while another thread
+/// runs `start` cannot start it.
 template <typename Derived, typename Buffer>
 class definition {
 public:

@@ -594,21 +594,20 @@ private:
             return progress::ended;
         }
         auto const signal = call_.signal();
-        auto const call = begin_call(remaining_, {});
+        auto call = begin_call(remaining_, {});
         if (call.number == 0) {
             drop_rest({});
             return progress::ended;
         }
-        bool delivered = false;
         unwinding_call guard{*this, call};
         auto const thrown = detail::thrown_by([&] {
+            call.table = tables.get();
             auto whole = tables->deliver();
-            delivered = true;
+            call.table = nullptr;
             core_->process().process(std::move(whole), signal);
         });
         guard.has_returned = true;
         bool const late = end_call(call, thrown != nullptr, thrown) == progress::left_behind;
-        if (!delivered) give_back_rest(*tables, late ? failure_reason::timeout : failure_reason::exception, thrown);
         return late ? progress::left_behind : progress::ended;
     }
 
@@ -636,6 +635,7 @@ private:
         std::uint64_t number = 0;
         std::size_t size = 0;
         std::span<value_type> batch = {};  ///< empty in table mode
+        drained_tables* table = nullptr;   ///< in table mode, while it is still ours
     };
 
     /// Ends a call that a forced unwind leaves, and has another worker go on.
@@ -737,10 +737,10 @@ private:
         }
         if (result.unnoticed) report_.failed(failure_reason::timeout, call.size);
         if (result.timed_out) {
-            report_.give_back(call.batch, failure_reason::timeout, nullptr);
+            give_back(call, failure_reason::timeout, nullptr);
         } else if (threw) {
             report_.threw(error, call.size, result.duration);
-            report_.give_back(call.batch, failure_reason::exception, error);
+            give_back(call, failure_reason::exception, error);
         } else {
             std::destroy(call.batch.begin(), call.batch.end());
         }
@@ -750,13 +750,19 @@ private:
 
     /// A call that was given up has come to its end: what it did counts no more.
     void end_late(processor_call const& call) noexcept {
-        report_.give_back(call.batch, failure_reason::timeout, nullptr);
+        give_back(call, failure_reason::timeout, nullptr);
         {
             detail::lock_guard const lock(mutex_);
             counts_.late -= call.size;
         }
         schedule().late_call_returned();
         core_->changed();
+    }
+
+    /// Gives back what a call did not take.
+    void give_back(processor_call const& call, failure_reason reason, std::exception_ptr const& error) noexcept {
+        report_.give_back(call.batch, reason, error);
+        if (call.table != nullptr) give_back_rest(*call.table, reason, error);
     }
 
     /// Gives back all that the drained tables still hold.

@@ -124,9 +124,10 @@ public:
     }
 
     /// Stops the buffer of that name as `buffer::stop` does, at most for its `shutdown_timeout` or `within`, and lets
-    /// go of it, whether it was complete or not. Where nothing of that name is found it does nothing, and returns an
-    /// empty report: to stop twice is no error, nor from two threads, which both wait and get the same report. Throws
-    /// `std::system_error` in a callback of that buffer; then nothing changed.
+    /// go of it, whether it was complete or not. Its processor is destroyed too, even where somebody still holds the
+    /// buffer, unless a call of it outlived the stop. Where nothing of that name is found it does nothing, and returns
+    /// an empty report: to stop twice is no error, nor from two threads, which both wait and get the same report.
+    /// Throws `std::system_error` in a callback of that buffer; then nothing changed.
     drain_report stop(std::string_view name) {
         auto const one = find(name);
         return one ? stop_each({{std::string(name), one}}, std::nullopt) : drain_report{};
@@ -248,11 +249,16 @@ private:
         return sum;
     }
 
-    /// Frees the name, unless another buffer has it by now.
+    /// Frees the name, unless another stop did and another buffer has it by now, and what the buffer needs no more:
+    /// others may hold it for long.
     void forget(found const& stopped) {
-        detail::lock_guard const lock(content_->mutex);
-        auto const at = content_->buffers.find(stopped.name);
-        if (at != content_->buffers.end() && at->second == stopped.buffer) content_->buffers.erase(at);
+        {
+            detail::lock_guard const lock(content_->mutex);
+            auto const at = content_->buffers.find(stopped.name);
+            if (at == content_->buffers.end() || at->second != stopped.buffer) return;
+            content_->buffers.erase(at);
+        }
+        base(stopped).retire();
     }
 
     // Invariant: content_ never changes.

@@ -115,6 +115,17 @@ TEST_CASE("registry: the name is free again after its stop") {
     CHECK(second->push(1) == write_status::accepted);
 }
 
+TEST_CASE("registry: a stop destroys the processor, though somebody still holds the buffer") {
+    numbers_registry all;
+    auto const captured = std::make_shared<int>(0);
+    auto const held = all.start("a", {}, [captured](std::span<int>) {});
+    CHECK(captured.use_count() == 2);
+    all.stop("a");
+    CHECK(captured.use_count() == 1);
+    CHECK(held->push(1) == write_status::stopped);
+    CHECK(held->stop().complete);
+}
+
 TEST_CASE("registry: a buffer that somebody else stopped keeps its name until the registry stops it") {
     numbers_registry all;
     auto const one = all.start("a", {.partitions = 1, .processing_interval = 1h}, ignore);
