@@ -19,16 +19,6 @@ using tidefall::make_runtime;
 
 namespace {
 
-/// The threads now. A sanitizer starts one of its own with the first thread: it is there before.
-std::size_t thread_count() {
-    static bool const first = [] {
-        std::thread([] {}).join();
-        return true;
-    }();
-    static_cast<void>(first);
-    return tests::thread_count();
-}
-
 std::vector<std::string> thread_names() {
     std::vector<std::string> names;
     for (auto const& thread : tests::threads()) names.push_back(thread.name);
@@ -43,25 +33,25 @@ bool has(std::vector<std::string> const& names, std::string const& name) {
 }  // namespace
 
 TEST_CASE("runtime: its options are checked before a thread starts") {
-    auto const before = thread_count();
+    auto const before = tests::thread_count();
     CHECK_THROWS_WITH(make_runtime({.workers = 0}),
                       tests::ContainsSubstring("option workers is 0, but must be 1 to 1024"));
     CHECK_THROWS_AS(make_runtime({.workers = 1025}), invalid_options);
     CHECK_THROWS_AS(make_runtime({.thread_name = ""}), invalid_options);
-    CHECK(thread_count() == before);
+    CHECK(tests::thread_count() == before);
     CHECK(tidefall::runtime_options().workers == std::min(tidefall::default_partitions(), tidefall::max_workers));
 }
 
 TEST_CASE("runtime: one timer, one watchdog and its workers, named, started at once and gone with it") {
-    auto const before = thread_count();
+    auto const before = tests::thread_count();
     {
         auto const runtime = make_runtime({.workers = 3, .thread_name = "ingest"});
-        CHECK(thread_count() == (before == 0 ? 0 : before + 5));
+        CHECK(tests::thread_count() == (before == 0 ? 0 : before + 5));
         tidefall::queue<int> a({.partitions = 8, .runtime = runtime}, [](std::span<int>) {});
         tidefall::queue<int> b({.partitions = 8, .runtime = runtime}, [](std::span<int>) {});
         a.push(1);
         a.flush();
-        CHECK(thread_count() == (before == 0 ? 0 : before + 5));
+        CHECK(tests::thread_count() == (before == 0 ? 0 : before + 5));
         if (before != 0) {
             // Each names itself when it begins to run.
             for (auto const* name : {"ingest/timer", "ingest/watch", "ingest/0", "ingest/1", "ingest/2"}) {
@@ -73,15 +63,15 @@ TEST_CASE("runtime: one timer, one watchdog and its workers, named, started at o
 }
 
 TEST_CASE("runtime: a buffer's own has min(partitions, default_partitions()) workers and its name") {
-    auto const before = thread_count();
+    auto const before = tests::thread_count();
     {
         tidefall::queue<int> items({.name = "a rather long name", .partitions = 1}, [](std::span<int>) {});
-        CHECK(thread_count() == (before == 0 ? 0 : before + 3));
+        CHECK(tests::thread_count() == (before == 0 ? 0 : before + 3));
     }
     CHECK(tests::thread_count_becomes(before));
     {
         tidefall::queue<int> items({.partitions = 1000}, [](std::span<int>) {});
-        CHECK(thread_count() == (before == 0 ? 0 : before + 2 + tidefall::default_partitions()));
+        CHECK(tests::thread_count() == (before == 0 ? 0 : before + 2 + tidefall::default_partitions()));
     }
     CHECK(tests::thread_count_becomes(before));
 }
