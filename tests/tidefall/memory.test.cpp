@@ -34,7 +34,7 @@ std::uint64_t allocations_when_warm(Tick tick) {
 
 TEST_CASE("memory: a hundred warm ticks allocate nothing") {
     auto const clock = tidefall::make_manual_runtime();
-    auto const count = GENERATE(1, 100, 20'000);
+    auto const count = GENERATE(1, 100, 5000);
     auto const batch = GENERATE(std::size_t{10}, 1000, std::numeric_limits<std::size_t>::max());
     tidefall::options const how{.partitions = 2, .processing_batch_size = batch, .runtime = clock};
     std::vector<int> const range(100);
