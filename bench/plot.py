@@ -35,7 +35,7 @@ def numbers(text):
 
 
 def draw(groups, title, path):
-    names = sorted({name for group in groups.values() for name in group}, key=lambda name: "tidefall" not in name)
+    names = sorted({name for group in groups.values() for name in group}, key=lambda name: ("tidefall" not in name, name))
     ours = [name for name in names if "tidefall" in name]
     rivals = [name for name in names if name not in ours]
     colour = {name: COLOURS[0] for name in ours} | dict(zip(rivals, COLOURS[1:]))
@@ -50,7 +50,7 @@ def draw(groups, title, path):
             axes.text(group[name], place, f" {group[name]:.1f}", va="center", fontsize=8)
             place += 1
         ticks.append((start + place - 1) / 2)
-        labels.append(setting.replace(", ", "\n", 1))
+        labels.append(re.sub(r"\b1 (producer|thread)s", r"1 \1", setting).replace(", ", "\n", 1))
         place += 0.8
     axes.set_yticks(ticks, labels, fontsize=9)
     axes.invert_yaxis()
