@@ -273,6 +273,13 @@ private:
         return emplace_after(std::tuple_cat(tags, std::tuple<Tag const&>(tag)), std::forward<Rest>(rest)...);
     }
 
+#if defined(__GNUC__)
+    // What a number may lose on its way into a `T` is its writer's concern, as with a container's `emplace`.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wfloat-conversion"
+#endif
     template <typename... Args>
     static T make(Args&&... args) {
         if constexpr (std::is_constructible_v<T, Args...>) {
@@ -284,6 +291,9 @@ private:
             return T{detail::any_number(std::forward<Args>(args))...};
         }
     }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
     template <typename Item, typename... Tags>
     write_status push_one_of(Item&& item, Tags const&... tags) {

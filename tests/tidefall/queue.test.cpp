@@ -537,7 +537,7 @@ TEST_CASE("queue: after a move that threw while values were gathered, the next d
 TEST_CASE("queue: emplace takes numbers of other types for an aggregate, as parentheses do") {
     struct sample {
         std::uint64_t id;
-        double value;
+        float value;
         std::string unit;
     };
     auto const clock = tidefall::make_manual_runtime();

@@ -204,7 +204,10 @@ public:
             entries_.insert(
                 hash,
                 [&] {
-                    return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0};
+                    // Key last: g++ 11 forgets the members of an aggregate that were made before one that throws.
+                    V value(std::forward<First>(first)());
+                    Version none{};
+                    return value_type{K(std::forward<Key>(key)), std::move(value), std::move(none), 0};
                 },
                 [&](value_type& made) {
                     try {
