@@ -182,14 +182,16 @@ public:
     template <typename Key = K, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, Change&& change, Tags const&... tags) {
         return change_or_insert(
-            std::forward<Key>(key), [] { return V(); }, change, tags...);
+            std::forward<Key>(key), []() noexcept(noexcept(V())) { return V(); }, change, tags...);
     }
     /// The same, where a new key starts from `first`.
     template <typename Key = K, typename First = V, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
         static_assert(detail::converts_to<First, V>, "the first value cannot be made into the map's value type");
-        return change_or_insert(
-            std::forward<Key>(key), [&] { return static_cast<V>(std::forward<First>(first)); }, change, tags...);
+        auto const begin = [&]() noexcept(noexcept(static_cast<V>(std::forward<First>(first)))) {
+            return static_cast<V>(std::forward<First>(first));
+        };
+        return change_or_insert(std::forward<Key>(key), begin, change, tags...);
     }
 
     /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes up to

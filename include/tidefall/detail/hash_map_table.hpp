@@ -204,10 +204,15 @@ public:
             entries_.insert(
                 hash,
                 [&] {
-                    // Key last: g++ 11 forgets the members of an aggregate that were made before one that throws.
-                    V value(std::forward<First>(first)());
-                    Version none{};
-                    return value_type{K(std::forward<Key>(key)), std::move(value), std::move(none), 0};
+                    if constexpr (std::is_nothrow_invocable_v<First> &&
+                                  std::is_nothrow_default_constructible_v<Version>) {
+                        return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0};
+                    } else {
+                        // Key last: g++ 11 forgets the members of an aggregate that were made before one that throws.
+                        V value(std::forward<First>(first)());
+                        Version none{};
+                        return value_type{K(std::forward<Key>(key)), std::move(value), std::move(none), 0};
+                    }
                 },
                 [&](value_type& made) {
                     try {
