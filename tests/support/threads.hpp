@@ -92,4 +92,14 @@ inline bool is_asleep([[maybe_unused]] long thread) {
 #endif
 }
 
+/// True while all threads but the calling one wait for something.
+inline bool others_are_asleep() {
+    std::error_code error;
+    for (auto const& entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
+        auto const number = std::stol(entry.path().filename());
+        if (number != this_thread_number() && !is_asleep(number)) return false;
+    }
+    return true;
+}
+
 }  // namespace tests
