@@ -35,7 +35,8 @@ def numbers(text):
 
 
 def draw(groups, title, path):
-    names = sorted({name for group in groups.values() for name in group}, key=lambda name: ("tidefall" not in name, name))
+    names = {name for group in groups.values() for name in group}
+    names = sorted(names, key=lambda name: ("tidefall" not in name, name))
     ours = [name for name in names if "tidefall" in name]
     rivals = [name for name in names if name not in ours]
     colour = {name: COLOURS[0] for name in ours} | dict(zip(rivals, COLOURS[1:]))
