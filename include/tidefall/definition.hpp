@@ -150,11 +150,11 @@ private:
     static constexpr std::string_view in_defaults = "in its defaults";
     static constexpr std::string_view in_start = "in the options given to its start";
 
-    /// Runs `check`; has what it throws say where the value came from.
-    template <typename Check>
-    static void naming(std::string_view source, Check check) {
+    /// Runs `validation`; has what it throws say where the value came from.
+    template <typename Validation>
+    static void naming(std::string_view source, Validation validation) {
         try {
-            check();
+            validation();
         } catch (invalid_options const& error) {
             throw invalid_options(std::string(error.what()) + " (definition \"" + Derived::defaults().name + "\", " +
                                   std::string(source) + ")");

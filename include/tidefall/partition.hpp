@@ -231,7 +231,7 @@ private:
             }
             if (phase_ == phase::calling) watch();
         }
-        if (claim_stop()) emit_stop();
+        if (claim_stop()) announce_stop();
         core_->changed();
     }
 
@@ -292,7 +292,7 @@ private:
         }
         drop(lost, rest_is_ours, {});
         if (was_paused) report_.processing_stopped(swapped_);
-        if (announces) emit_stop();
+        if (announces) announce_stop();
         {
             detail::lock_guard const lock(mutex_);
             dropping_ = false;
@@ -848,7 +848,7 @@ private:
             unwatch();
             if (!given_up_ && (requested_ || closed_)) begin(closed_ ? drain_trigger::stop : *requested_);
         }
-        if (claim_stop()) emit_stop();
+        if (claim_stop()) announce_stop();
         core_->changed();
     }
 
@@ -859,7 +859,7 @@ private:
     }
 
     /// The last code of the user that runs for the partition, but for a call that hangs.
-    void emit_stop() noexcept {
+    void announce_stop() noexcept {
         report_.partition_stopped(given_up() ? stop_reason::deadline : stop_reason::stopped);
         detail::lock_guard const lock(mutex_);
         stop_announced_ = true;

@@ -265,7 +265,7 @@ TEST_CASE("slot group: one cache line holds four, and both ways to compare tags 
         group.passed = static_cast<std::uint16_t>(round % 3 == 0 ? 0xffff : random());
         auto const tags = 1 + random() % 128;
         std::uint32_t full = 0;
-        for (std::size_t i = 0; i < slot_group::slots; ++i) {
+        for (std::size_t i = 0; i < slot_group::size; ++i) {
             if (random() % 3 == 0) continue;
             group.tags[i] = static_cast<std::uint8_t>(0x80 | random() % tags);
             full |= 1U << i;
@@ -274,7 +274,7 @@ TEST_CASE("slot group: one cache line holds four, and both ways to compare tags 
         wrong += best_matching::full(group).bits() == full ? 0 : 1;
         for (std::size_t tag = 0x80; tag < 0x100; ++tag) {
             std::uint32_t equal = 0;
-            for (std::size_t i = 0; i < slot_group::slots; ++i) equal |= (group.tags[i] == tag ? 1U : 0U) << i;
+            for (std::size_t i = 0; i < slot_group::size; ++i) equal |= (group.tags[i] == tag ? 1U : 0U) << i;
             wrong += portable_matching::equal(group, static_cast<std::uint8_t>(tag)).bits() == equal ? 0 : 1;
             wrong += best_matching::equal(group, static_cast<std::uint8_t>(tag)).bits() == equal ? 0 : 1;
         }
@@ -296,8 +296,8 @@ TEST_CASE("slot mask: first, run, count and the set without some") {
     CHECK(mask.without_first().run() == 3);
     CHECK(mask.without_first().without_first(2).bits() == 0b10'1000'0000);
     CHECK(mask.without(slot_mask::only(9)).bits() == 0b1110'0100);
-    CHECK(slot_mask(all_slots).run() == slot_group::slots);
-    CHECK(slot_mask(all_slots).without_first(slot_group::slots).none());
+    CHECK(slot_mask(all_slots).run() == slot_group::size);
+    CHECK(slot_mask(all_slots).without_first(slot_group::size).none());
 }
 
 TEMPLATE_TEST_CASE("flat table: holds what a map would hold, after any sequence of calls", "",
@@ -687,7 +687,7 @@ TEST_CASE("flat table: more values pass a group than it can count, and each is f
             0, [key] { return key; }, [](std::uint64_t) {});
     };
     // So many have passed the first group that a count of 16 bits would be 0 again.
-    constexpr std::uint64_t wraps_at = slot_group::slots + slot_group::many + 1;
+    constexpr std::uint64_t wraps_at = slot_group::size + slot_group::many + 1;
     for (std::uint64_t key = 0; key < wraps_at; ++key) insert_one(key);
     CHECK(table.find(0, [](std::uint64_t held) { return held == wraps_at - 1; }).exists());
     for (std::uint64_t key = wraps_at; key < count; ++key) insert_one(key);

@@ -50,26 +50,26 @@ public:
     [[nodiscard]] bool observed() const noexcept { return hook_ != nullptr; }
 
     template <typename Event>
-    void emit(void (telemetry_hook::*on)(Event const&), Event const& event) noexcept {
+    void tell(void (telemetry_hook::*on)(Event const&), Event const& event) noexcept {
         if (!hook_) return;
         inside_callback const inside(this);
         if (thrown_by([&] { ((*hook_).*on)(event); })) count_hook_failure();
     }
 
     /// Emits processing_exception with the message of what was thrown.
-    void emit_exception(processing_exception event) noexcept {
+    void tell_exception(processing_exception event) noexcept {
         if (!hook_) return;
-        auto const emit_with = [&](std::string_view message) {
+        auto const tell_with = [&](std::string_view message) {
             event.message = message;
-            emit(&telemetry_hook::on_processing_exception, event);
+            tell(&telemetry_hook::on_processing_exception, event);
         };
-        if (!event.error) return emit_with("the call was left by a forced unwind, such as pthread_exit");
+        if (!event.error) return tell_with("the call was left by a forced unwind, such as pthread_exit");
         try {
             std::rethrow_exception(event.error);
         } catch (std::exception const& error) {
-            emit_with(error.what());
+            tell_with(error.what());
         } catch (...) {
-            emit_with("not a std::exception");
+            tell_with("not a std::exception");
         }
     }
 

@@ -102,7 +102,7 @@ public:
     struct place {
         std::size_t group = 0;
         std::size_t slot = nowhere;
-        static constexpr std::size_t nowhere = slot_group::slots;
+        static constexpr std::size_t nowhere = slot_group::size;
 
         [[nodiscard]] bool exists() const noexcept { return slot != nowhere; }
     };
@@ -113,7 +113,7 @@ public:
         auto const tag = tag_of(hash);
         way to(*this, hash);
         // In a table too large for the caches, the slots' page is looked up beside the tags; which slot is not known.
-        if (last_group_ >= large_from) prefetch(slots_ + to.group() * slot_group::slots + slot_group::slots / 4);
+        if (last_group_ >= large_from) prefetch(slots_ + to.group() * slot_group::size + slot_group::size / 4);
         for (std::size_t visited = 0; visited <= last_group_; ++visited, to.go_on()) {
             auto const& group = groups_[to.group()];
             for (auto found = Matching::equal(group, tag); !found.none(); found = found.without_first()) {
@@ -249,7 +249,7 @@ private:
     struct layout {
         explicit layout(std::size_t groups) noexcept
             : slots_at((groups * sizeof(slot_group) + alignment - 1) / alignment * alignment),
-              bytes(slots_at + groups * slot_group::slots * sizeof(slot)) {}
+              bytes(slots_at + groups * slot_group::size * sizeof(slot)) {}
         std::size_t slots_at;
         std::size_t bytes;
     };
@@ -258,8 +258,8 @@ private:
         return std::bit_ceil(values / values_in_group + (values % values_in_group > 0 ? 1 : 0));
     }
 
-    slot& at(place of) noexcept { return slots_[of.group * slot_group::slots + of.slot]; }
-    slot const& at(place of) const noexcept { return slots_[of.group * slot_group::slots + of.slot]; }
+    slot& at(place of) noexcept { return slots_[of.group * slot_group::size + of.slot]; }
+    slot const& at(place of) const noexcept { return slots_[of.group * slot_group::size + of.slot]; }
 
     /// The first free place on the way of this hash; there is one.
     [[nodiscard]] place free_place(std::uint64_t hash) const noexcept {
@@ -296,7 +296,7 @@ private:
 
     /// Moves all values to as many groups, which have room for them.
     void resize(std::size_t groups) {
-        if (groups > (std::numeric_limits<std::size_t>::max)() / 2 / slot_group::slots / sizeof(slot)) {
+        if (groups > (std::numeric_limits<std::size_t>::max)() / 2 / slot_group::size / sizeof(slot)) {
             throw std::bad_alloc();
         }
         flat_table larger;
@@ -331,7 +331,7 @@ private:
 
     void destroy_rest() noexcept {
         if constexpr (!std::is_trivially_destructible_v<Value>) {
-            for (auto run = take(slot_group::slots); !run.empty(); run = take(slot_group::slots)) {
+            for (auto run = take(slot_group::size); !run.empty(); run = take(slot_group::size)) {
                 std::destroy(run.begin(), run.end());
             }
         }
@@ -386,7 +386,7 @@ private:
             return constant;
         }
 
-        reference operator*() const noexcept { return slots_[group_ * slot_group::slots + rest_.first()].value; }
+        reference operator*() const noexcept { return slots_[group_ * slot_group::size + rest_.first()].value; }
         pointer operator->() const noexcept { return std::addressof(**this); }
         iterator_over& operator++() noexcept {
             rest_ = rest_.without_first();

@@ -25,20 +25,20 @@ public:
     void partition_started() noexcept {
         if (!core_.observed()) return;
         started_ = now();
-        core_.emit(&telemetry_hook::on_partition_start,
+        core_.tell(&telemetry_hook::on_partition_start,
                    {.buffer = core_.name, .partition = partition_, .system_time = wall_clock::now()});
     }
 
     void partition_stopped(stop_reason reason) noexcept {
         if (!core_.observed()) return;
-        core_.emit(&telemetry_hook::on_partition_stop,
+        core_.tell(&telemetry_hook::on_partition_stop,
                    {.buffer = core_.name, .partition = partition_, .duration = now() - started_, .reason = reason});
     }
 
     void processing_started(std::size_t size, drain_trigger trigger) noexcept {
         if (!core_.observed()) return;
         processing_since_ = now();
-        core_.emit(&telemetry_hook::on_processing_start, {.buffer = core_.name,
+        core_.tell(&telemetry_hook::on_processing_start, {.buffer = core_.name,
                                                           .partition = partition_,
                                                           .system_time = wall_clock::now(),
                                                           .monotonic_time = processing_since_,
@@ -49,7 +49,7 @@ public:
     void processing_stopped(std::size_t size) noexcept {
         if (!core_.observed()) return;
         auto const done = now();
-        core_.emit(&telemetry_hook::on_processing_stop, {.buffer = core_.name,
+        core_.tell(&telemetry_hook::on_processing_stop, {.buffer = core_.name,
                                                          .partition = partition_,
                                                          .duration = done - processing_since_,
                                                          .monotonic_time = done,
@@ -58,7 +58,7 @@ public:
 
     void threw(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
         if (!core_.observed()) return;
-        core_.emit_exception({.buffer = core_.name,
+        core_.tell_exception({.buffer = core_.name,
                               .partition = partition_,
                               .duration = duration,
                               .monotonic_time = now(),
@@ -69,7 +69,7 @@ public:
 
     void failed(failure_reason reason, std::size_t size) noexcept {
         if (!core_.observed()) return;
-        core_.emit(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
+        core_.tell(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
                                                            .partition = partition_,
                                                            .system_time = wall_clock::now(),
                                                            .reason = reason,
@@ -78,7 +78,7 @@ public:
 
     void dropped(failure_reason reason, std::size_t size) noexcept {
         if (size == 0) return;
-        core_.emit(&telemetry_hook::on_items_dropped,
+        core_.tell(&telemetry_hook::on_items_dropped,
                    {.buffer = core_.name, .partition = partition_, .reason = reason, .size = size});
     }
 

@@ -15,11 +15,11 @@ namespace tidefall::inline v0::detail {
 
 /// What a hash table knows of the slots of one group without looking at them: a tag byte each, 0 for an empty one.
 struct alignas(16) slot_group {
-    static constexpr std::size_t slots = 14;
+    static constexpr std::size_t size = 14;
     static constexpr std::uint8_t full_bit = 0x80;  ///< in every tag but that of an empty slot
     static constexpr std::uint16_t many = 0xffff;
 
-    std::uint8_t tags[slots] = {};
+    std::uint8_t tags[size] = {};
     /// Values that would have come here or had come by and found it full, so that a search has to go on; from `many`
     /// it does not come down again.
     std::uint16_t passed = 0;
@@ -58,7 +58,7 @@ private:
     std::uint32_t bits_;
 };
 
-inline constexpr std::uint32_t all_slots = (1U << slot_group::slots) - 1U;
+inline constexpr std::uint32_t all_slots = (1U << slot_group::size) - 1U;
 
 /// Has the processor fetch what is about to be looked at.
 inline void prefetch([[maybe_unused]] void const* address) noexcept {
@@ -73,15 +73,15 @@ inline void prefetch([[maybe_unused]] void const* address) noexcept {
 struct portable_matching {
     /// The slots that have this tag.
     [[nodiscard]] static slot_mask equal(slot_group const& group, std::uint8_t tag) noexcept {
-        return slots_of(group, [tag](std::uint64_t word) {
-            std::uint64_t const difference = word ^ (every_byte * tag);
+        return slots_of(group, [tag](std::uint64_t eight) {
+            std::uint64_t const difference = eight ^ (every_byte * tag);
             // The high bit of each byte that is zero; exact, since no carry leaves a byte.
             return ~(((difference & low_bits) + low_bits) | difference | low_bits);
         });
     }
     /// The slots that hold a value.
     [[nodiscard]] static slot_mask full(slot_group const& group) noexcept {
-        return slots_of(group, [](std::uint64_t word) { return word & high_bits; });
+        return slots_of(group, [](std::uint64_t eight) { return eight & high_bits; });
     }
 
 private:
@@ -91,13 +91,13 @@ private:
 
     template <typename F>
     static slot_mask slots_of(slot_group const& group, F high_bits_of) noexcept {
-        auto const low = high_bits_of(word(group.tags, 8));
-        auto const high = high_bits_of(word(group.tags + 8, slot_group::slots - 8));
+        auto const low = high_bits_of(low_first(group.tags, 8));
+        auto const high = high_bits_of(low_first(group.tags + 8, slot_group::size - 8));
         return slot_mask((gather(low) | gather(high) << 8) & all_slots);
     }
 
     /// The first byte is the lowest, whatever the order of bytes in memory.
-    static std::uint64_t word(std::uint8_t const* bytes, std::size_t count) noexcept {
+    static std::uint64_t low_first(std::uint8_t const* bytes, std::size_t count) noexcept {
         std::uint64_t result = 0;
         for (std::size_t i = 0; i < count; ++i) result |= std::uint64_t{bytes[i]} << (8 * i);
         return result;

@@ -24,7 +24,7 @@ inline constexpr auto crc32c_table = [] {
     std::array<std::uint32_t, 256> table{};
     for (std::uint32_t i = 0; i < table.size(); ++i) {
         std::uint32_t rest = i;
-        for (int bit = 0; bit < 8; ++bit) rest = (rest >> 1) ^ ((rest & 1U) != 0 ? 0x82F63B78U : 0U);
+        for (int step = 0; step < 8; ++step) rest = (rest >> 1) ^ ((rest & 1U) != 0 ? 0x82F63B78U : 0U);
         table[i] = rest;
     }
     return table;
