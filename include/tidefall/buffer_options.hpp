@@ -52,6 +52,18 @@ enum class overflow_policy : std::uint8_t {
     drop_oldest,  ///< take the new value, hand the oldest to `undelivered`
 };
 
+/// What the destructor of a buffer does once its deadline passed and calls still run, whose tokens it has stopped.
+enum class destruction_action : std::uint8_t {
+    wait,   ///< wait for them to end, without a limit: no call outlives its buffer
+    leave,  ///< return: what a processor captures must outlive its calls
+};
+
+/// What a buffer does with its first failure or drop where there is neither `undelivered` nor telemetry to hear of it.
+enum class unheard_action : std::uint8_t {
+    say_once,  ///< write one line to standard error, once
+    ignore,    ///< nothing
+};
+
 /// The options of a buffer. A duration of `nanoseconds::max()` means never. They are checked as a whole, with
 /// `invalid_options`, before the buffer starts a thread.
 struct options {
@@ -89,6 +101,12 @@ struct options {
     /// The deadline of `flush()` and `stop()` without an argument, and of the destructor. 0 or more; 60 s. Can be
     /// updated.
     std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds(60);
+
+    /// What the destructor does with calls that outstay its deadline.
+    destruction_action calls_at_destruction = destruction_action::wait;
+
+    /// What becomes of the news of a first failure or drop that nobody listens for.
+    unheard_action unheard = unheard_action::say_once;
 
     /// Receives the buffer's events. None: nothing is measured.
     std::shared_ptr<telemetry_hook> telemetry = {};
@@ -185,6 +203,18 @@ inline void validate_ranges(options const& all) {
         default:
             throw invalid_options("overflow", std::to_string(static_cast<int>(all.overflow)),
                                   "block, reject or drop_oldest");
+    }
+    switch (all.calls_at_destruction) {
+        case destruction_action::wait:
+        case destruction_action::leave: break;
+        default:
+            throw invalid_options("calls_at_destruction", std::to_string(static_cast<int>(all.calls_at_destruction)),
+                                  "wait or leave");
+    }
+    switch (all.unheard) {
+        case unheard_action::say_once:
+        case unheard_action::ignore: break;
+        default: throw invalid_options("unheard", std::to_string(static_cast<int>(all.unheard)), "say_once or ignore");
     }
 }
 

@@ -36,6 +36,8 @@ struct options_overlay {
     std::optional<overflow_policy> overflow = {};
     std::optional<std::chrono::nanoseconds> overflow_timeout = {};
     std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
+    std::optional<destruction_action> calls_at_destruction = {};
+    std::optional<unheard_action> unheard = {};
     std::optional<std::shared_ptr<telemetry_hook>> telemetry = {};
     std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
 };
@@ -65,6 +67,8 @@ void for_each_text_option(F&& f) {
     f("overflow", "block, reject or drop_oldest", &o::overflow, &v::overflow);
     f("overflow_timeout", not_negative, &o::overflow_timeout, &v::overflow_timeout);
     f("shutdown_timeout", not_negative, &o::shutdown_timeout, &v::shutdown_timeout);
+    f("calls_at_destruction", "wait or leave", &o::calls_at_destruction, &v::calls_at_destruction);
+    f("unheard", "say_once or ignore", &o::unheard, &v::unheard);
 }
 
 inline void apply(options_overlay const& over, options& to) {
@@ -86,6 +90,16 @@ inline bool read_text(std::string_view text, overflow_policy& into) noexcept {
            : text == "drop_oldest" ? overflow_policy::drop_oldest
                                    : overflow_policy::block;
     return into != overflow_policy::block || text == "block";
+}
+
+inline bool read_text(std::string_view text, destruction_action& into) noexcept {
+    into = text == "leave" ? destruction_action::leave : destruction_action::wait;
+    return text == "leave" || text == "wait";
+}
+
+inline bool read_text(std::string_view text, unheard_action& into) noexcept {
+    into = text == "ignore" ? unheard_action::ignore : unheard_action::say_once;
+    return text == "ignore" || text == "say_once";
 }
 
 /// PREFIX_OPTION.
@@ -154,6 +168,8 @@ inline void validate_together(options const& all, options_overlay const& read, s
 ///     durations                        a number and ns, us, ms, s, m or h: 500ms, 1.5s; or never
 ///     timeout_action                   wait, abandon
 ///     overflow                         block, reject, drop_oldest
+///     calls_at_destruction             wait, leave
+///     unheard                          say_once, ignore
 ///
 /// A variable that is empty is as if it were not set. Texts are read as written here: without spaces, in lower case,
 /// whatever the locale.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Telemetry: the events of a buffer and the interface that receives them. Events are emitted per partition and per
-// drain, never per write; a buffer without a hook measures nothing.
+// drain, and at most two each time a partition is full, never per write; a buffer without a hook measures nothing.
 //
 //     struct lag_gauge : tidefall::telemetry_hook {
 //         void on_processing_stop(tidefall::processing_stop const& event) override { gauge.set(event.duration); }
@@ -95,6 +95,23 @@ struct items_dropped {
     std::size_t size = 0;
 };
 
+/// A write found no room in its partition: the first since there was some, one that then waits included. Told on the
+/// writer's thread.
+struct partition_full {
+    std::string_view buffer = {};
+    std::size_t partition = 0;
+    std::chrono::system_clock::time_point system_time = {};
+    std::size_t size = 0;  ///< values that wait in the partition
+};
+
+/// A swap made room in a partition of which `partition_full` was told.
+struct partition_room {
+    std::string_view buffer = {};
+    std::size_t partition = 0;
+    std::chrono::nanoseconds duration = {};  ///< since it was full
+    std::uint64_t refused = 0;               ///< values answered `full` meanwhile
+};
+
 /// Receives the events of one or more buffers: override what you want to see. No lock is held during a call.
 ///
 /// Thread safety: called from several threads at once, for one partition too. What a call throws is swallowed and
@@ -114,6 +131,8 @@ public:
     virtual void on_processing_exception(processing_exception const&) {}
     virtual void on_processing_failed(processing_failed const&) {}
     virtual void on_items_dropped(items_dropped const&) {}
+    virtual void on_partition_full(partition_full const&) {}
+    virtual void on_partition_room(partition_room const&) {}
 };
 
 namespace detail {
@@ -131,6 +150,8 @@ public:
     }
     void on_processing_failed(processing_failed const& e) override { all(&telemetry_hook::on_processing_failed, e); }
     void on_items_dropped(items_dropped const& e) override { all(&telemetry_hook::on_items_dropped, e); }
+    void on_partition_full(partition_full const& e) override { all(&telemetry_hook::on_partition_full, e); }
+    void on_partition_room(partition_room const& e) override { all(&telemetry_hook::on_partition_room, e); }
 
 private:
     /// One hook that throws does not keep the event from the others; the first exception is passed on.
