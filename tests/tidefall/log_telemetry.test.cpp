@@ -201,6 +201,35 @@ TEST_CASE("log_telemetry: a real buffer's life") {
               "warning partition_stop buffer=\"my orders\" partition=0 duration=8s reason=deadline"});
 }
 
+TEST_CASE("log_telemetry: a writer that ignores what it is answered is heard of at level info") {
+    auto const clock = tidefall::make_manual_runtime();
+    temporary_file const file;
+    {
+        tidefall::queue<int> spans({.name = "spans",
+                                    .partitions = 1,
+                                    .processing_batch_size = 100,
+                                    .capacity = 100,
+                                    .overflow = tidefall::overflow_policy::reject,
+                                    .telemetry = make_log_telemetry(file.get(), {.level = log_level::info}),
+                                    .runtime = clock},
+                                   [&](std::span<int>) { clock->advance(50ms); });
+        for (int i = 0; i < 10'000; ++i) {
+            spans.push(i);
+            if (i % 2'500 == 2'499) clock->advance(1ms);
+        }
+        spans.stop();
+        CHECK(spans.stats().refused == 9'600);
+        CHECK(spans.stats().hook_failures == 0);
+    }
+    lines told = {"info partition_start buffer=spans partition=0"};
+    for (int drain = 0; drain < 4; ++drain) {
+        told.emplace_back("warning partition_full buffer=spans partition=0 size=100");
+        told.emplace_back("warning partition_room buffer=spans partition=0 duration=0s refused=2400");
+    }
+    told.emplace_back("info partition_stop buffer=spans partition=0 duration=200ms reason=stopped");
+    CHECK(without_times(file.lines()) == told);
+}
+
 TEST_CASE("log_telemetry: a logger gets the level and what stands after it") {
     std::vector<std::pair<log_level, std::string>> told;
     auto const hook = make_log_telemetry(
