@@ -26,16 +26,16 @@
 // records that it hit: reading goes on at the next whole one, and nothing that is whole is ever cut off.
 #pragma once
 
+#include <tidefall/detail/spill_input.hpp>
 #include <tidefall/detail/spill_output.hpp>
 #include <tidefall/detail/spill_records.hpp>
 #include <tidefall/version.hpp>
 
 #include <algorithm>
-#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -71,51 +71,72 @@ struct spill_report {
     friend bool operator==(spill_report const&, spill_report const&) = default;
 };
 
+namespace detail {
+
+struct spill_reading {
+    std::uint64_t size = 0;  ///< of the file
+    spill_report report;
+};
+
+/// `read_spill`, of a file that is open.
+template <typename File, typename F>
+spill_reading read_spill_records(std::filesystem::path const& path, File& file, F&& f) {
+    auto const or_error = [&path](auto const& act) {
+        try {
+            return act();
+        } catch (std::system_error const& error) {
+            throw spill_error(path, "cannot be read", error.code());
+        }
+    };
+    auto const size = or_error([&] { return file.size(); });
+    spill_reading result{.size = size, .report = {}};
+    auto& report = result.report;
+    spill_input<File> in(file, size);
+    std::string bytes;
+    auto const header = static_cast<std::size_t>((std::min<std::uint64_t>)(size, spill_header.size()));
+    if (!or_error([&] { return in.read(0, header, bytes); }) || !spill_header.starts_with(bytes)) {
+        throw spill_error(path, "is not a spill file of version 1: it begins with other bytes");
+    }
+    if (header < spill_header.size()) {
+        report.torn_bytes = size;
+        return result;
+    }
+    for (std::uint64_t at = header; at < size;) {
+        auto const next = or_error([&] { return in.read_record(at, bytes) ? at : in.find_record(at + 1, bytes); });
+        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
+        at = next;
+        if (at == size) break;
+        f(std::string_view(bytes));
+        ++report.records;
+        report.bytes += bytes.size();
+        at += spill_prefix + bytes.size();
+    }
+    return result;
+}
+
+}  // namespace detail
+
 /// Calls `f(std::string_view record)` for each whole record, in the order in which they were written; the view is
 /// valid during that call. What `f` throws ends it. Neither a torn end nor damage is an error: the report tells. Throws
-/// `spill_error` if there is no such file, it is not a spill file of this version, or it cannot be read.
+/// `spill_error` if there is no such file, it is a symbolic link or no spill file of this version, or it cannot be
+/// read.
 ///
-/// Blocks on the file. Needs memory for one record. Any number of readers may read a file at once, also one that is
-/// being written: its end may look torn then.
+/// Blocks on the file, for a time that is linear in its size, whatever it holds. Needs memory for one record, and up to
+/// 64 MiB where there is damage. Any number of readers may read a file at once, also one that is being written: its end
+/// may look torn then.
 template <typename F>
 spill_report read_spill(std::filesystem::path const& path, F&& f) {
     std::error_code error;
-    auto const status = std::filesystem::status(path, error);
-    if (!std::filesystem::exists(status)) throw spill_error(path, "cannot be read: there is no such file");
-    if (!std::filesystem::is_regular_file(status)) throw spill_error(path, "cannot be read: it is not a regular file");
-    errno = 0;
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream) throw spill_error(path, "cannot be read", detail::last_error());
-    stream.seekg(0, std::ios::end);
-    auto const size = static_cast<std::uint64_t>(stream.tellg());
-    stream.seekg(0);
-    detail::spill_input in(stream, size);
-
-    std::string bytes;
-    auto const header = static_cast<std::size_t>(std::min<std::uint64_t>(size, detail::spill_header.size()));
-    errno = 0;
-    if (!in.read(0, header, bytes)) throw spill_error(path, "cannot be read", detail::last_error());
-    if (!detail::spill_header.starts_with(bytes)) {
-        throw spill_error(path, "is not a spill file of version 1: it begins with other bytes");
+    if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
+        throw spill_error(path, "cannot be read: there is no such file");
     }
-    spill_report report;
-    if (header < detail::spill_header.size()) {
-        report.torn_bytes = size;
-        return report;
+    if (auto const* const reason = detail::unfit_for_spill(path)) {
+        throw spill_error(path, std::string("cannot be read: ") + reason);
     }
-    for (std::uint64_t at = header; at < size;) {
-        if (in.read_record(at, bytes)) {
-            f(std::string_view(bytes));
-            ++report.records;
-            report.bytes += bytes.size();
-            at += detail::spill_prefix + bytes.size();
-            continue;
-        }
-        auto const next = in.find_record(at + 1);
-        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
-        at = next;
-    }
-    return report;
+    detail::spill_reader reader;
+    error = reader.open(path);
+    if (error) throw spill_error(path, "cannot be read", error);
+    return detail::read_spill_records(path, reader, f).report;
 }
 
 /// Moves the file at `path` out of the way of a new one, so that it can be read while the new one is written, and
@@ -129,7 +150,7 @@ inline std::optional<std::filesystem::path> set_aside_spill(std::filesystem::pat
     if (std::filesystem::exists(aside, error)) return aside;
     if (!std::filesystem::exists(path, error)) return std::nullopt;
     detail::spill_output held;
-    error = held.open(path);
+    error = held.open(path, detail::spill_output::if_missing::fail);
     if (error) throw spill_error(path, "cannot be set aside", error);
 #if !defined(__unix__) && !defined(__APPLE__)
     held.close();

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -19,19 +20,15 @@ class spill_file {
 public:
     /// Cuts off a torn end. Throws `spill_error`.
     spill_file(std::filesystem::path path, bool sync) : path_(std::move(path)), sync_(sync) {
-        std::error_code error;
-        auto const status = std::filesystem::status(path_, error);
-        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-            throw spill_error(path_, "cannot be opened: it is not a regular file");
+        if (auto const* const reason = unfit_for_spill(path_)) {
+            throw spill_error(path_, std::string("cannot be opened: ") + reason);
         }
-        error = output_.open(path_);
+        auto error = output_.open(path_, spill_output::if_missing::make_it);
         if (error == std::errc::device_or_resource_busy) {
             throw spill_error(path_, "cannot be opened: it is in use, and a file serves one with_spill at a time");
         }
         if (error) throw spill_error(path_, "cannot be opened", error);
-        auto const found = read_spill(path_, [](std::string_view) {});
-        auto const size = std::filesystem::file_size(path_, error);
-        if (error) throw spill_error(path_, "cannot be opened", error);
+        auto const [size, found] = read_all();
         end_ = size - found.torn_bytes;
         if (end_ < size) error = output_.truncate(end_);
         if (!error && end_ == 0) {
@@ -67,6 +64,13 @@ public:
     }
 
 private:
+    /// Reads what is open and locked, which need not be what has the name by now.
+    spill_reading read_all() const {
+        spill_reader reader;
+        if (auto const error = reader.open(output_.file())) throw spill_error(path_, "cannot be read", error);
+        return read_spill_records(path_, reader, [](std::string_view) {});
+    }
+
     std::filesystem::path const path_;
     bool const sync_;
 
