@@ -33,7 +33,6 @@
 #include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -692,6 +691,345 @@ TEST_CASE("spill: what a process that is killed has spilled is there") {
     CHECK(read(path).report.torn_bytes == 0);
     spill(path, {{"c"}});  // nothing holds the file
     CHECK(read(path).all == records{"a", "b", "c"});
+}
+
+namespace {
+
+/// A child process, which says one character and waits before it ends. It ends by itself, or by its alarm.
+class child_process {
+public:
+    /// Calls `f` in the child, once it is to, and has it say what that returns.
+    template <typename F>
+    explicit child_process(F f) {
+        REQUIRE(::pipe(said_) == 0);
+        REQUIRE(::pipe(told_) == 0);
+        number_ = fork();
+        if (number_ != 0) return;
+        alarm(60);
+        ::close(told_[1]);
+        hear(told_[0]);
+        char const answer = f();
+        static_cast<void>(::write(said_[1], &answer, 1));
+        hear(told_[0]);
+        ::_exit(0);
+    }
+    child_process(child_process&&) = delete;
+    ~child_process() {
+        for (int const one : {said_[0], said_[1], told_[0], told_[1]}) ::close(one);
+        kill();
+    }
+
+    void go() { static_cast<void>(::write(told_[1], "g", 1)); }
+
+    /// '\0' if the child ended before.
+    char answer() {
+        ::close(std::exchange(said_[1], -1));
+        return hear(said_[0]);
+    }
+
+    /// What it says when it is to go now.
+    char answer_now() {
+        go();
+        return answer();
+    }
+
+    void kill() {
+        if (number_ <= 0) return;
+        ::kill(number_, SIGKILL);
+        ::waitpid(std::exchange(number_, -1), nullptr, 0);
+    }
+
+private:
+    static char hear(int from) {
+        char one = '\0';
+        while (::read(from, &one, 1) < 0 && errno == EINTR) {
+        }
+        return one;
+    }
+
+    pid_t number_ = -1;
+    int said_[2] = {-1, -1};
+    int told_[2] = {-1, -1};
+};
+
+/// 'y' if there is a file for this process, 'n' if there is none, 'x' if it is refused as in use.
+char set_aside(fs::path const& path) {
+    try {
+        return set_aside_spill(path) ? 'y' : 'n';
+    } catch (spill_error const& error) {
+        return std::string_view(error.what()).find("it is in use") != std::string_view::npos ? 'x' : '?';
+    }
+}
+
+/// 'y' if it can be opened, and is from then on; 'x' if it is refused as in use.
+template <typename Process>
+char open_spill_file(std::optional<Process>& to, fs::path const& path) {
+    try {
+        to.emplace(with_spill(fail, path, as_it_is, {.sync = false}));
+        return 'y';
+    } catch (spill_error const& error) {
+        return std::string_view(error.what()).find("it is in use") != std::string_view::npos ? 'x' : '?';
+    }
+}
+
+using spilling_process = decltype(with_spill(fail, fs::path(), as_it_is));
+
+mode_t mode_of(fs::path const& path) {
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    return status.st_mode & 07777;
+}
+
+}  // namespace
+
+TEST_CASE("spill: a file that is made is its owner's alone, one that is there keeps its mode") {
+    temporary_directory const directory;
+    auto const previous = ::umask(0);
+    spill(directory / "made", {{"a"}});
+    ::umask(previous);
+    CHECK(mode_of(directory / "made") == 0600);
+    REQUIRE(::chmod((directory / "made").c_str(), 0640) == 0);
+    spill(directory / "made", {{"b"}});
+    CHECK(mode_of(directory / "made") == 0640);
+}
+
+TEST_CASE("spill: no file is opened through a symbolic link, nor is what is no file") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const open = [&] { with_spill(fail, path, as_it_is); };
+    auto const elsewhere = directory / "elsewhere";
+    using tidefall::detail::spill_output;
+    spill_output output;
+    tidefall::detail::spill_reader reader;
+    for (bool const is_there : {false, true}) {
+        if (is_there) spill(elsewhere, {{"theirs"}});
+        fs::create_symlink(elsewhere, path);
+        CHECK_THROWS_WITH(open(), ContainsSubstring("spill cannot be opened: it is a symbolic link"));
+        CHECK_THROWS_WITH(read(path), ContainsSubstring("spill cannot be read: it is a symbolic link"));
+        CHECK_THROWS_WITH(set_aside_spill(path), ContainsSubstring("spill cannot be set aside: it is a symbolic link"));
+        // Where it became one since that was looked at.
+        CHECK(output.open(path, spill_output::if_missing::make_it));
+        CHECK(reader.open(path));
+        CHECK(fs::exists(elsewhere) == is_there);
+        fs::rename(path, directory / "spill.replay");
+        CHECK_THROWS_WITH(set_aside_spill(path),
+                          ContainsSubstring("spill.replay cannot be set aside: it is a symbolic link"));
+        fs::remove(directory / "spill.replay");
+    }
+    CHECK(read(elsewhere).all == records{"theirs"});
+
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    CHECK_THROWS_WITH(open(), ContainsSubstring("spill cannot be opened: it is not a regular file"));
+    CHECK_THROWS_WITH(set_aside_spill(path), ContainsSubstring("spill cannot be set aside: it is not a regular file"));
+    CHECK(output.open(path, spill_output::if_missing::make_it) == std::errc::operation_not_supported);
+    CHECK(reader.open(path) == std::errc::operation_not_supported);  // and does not wait for the other end
+    fs::remove(path);
+
+    // A directory may be a link: it is for those who may write there to say what it holds.
+    fs::create_directory(directory / "real");
+    fs::create_directory_symlink(directory / "real", directory / "linked");
+    spill(directory / "linked/spill", {{"a"}});
+    CHECK(read(directory / "real/spill").all == records{"a"});
+}
+
+TEST_CASE("spill: what is set aside is one process's") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const aside = directory / "spill.replay";
+    auto const other = [&] { return child_process([&] { return set_aside(path); }).answer_now(); };
+    bool const is_left = GENERATE(false, true);
+    spill(path, {{"a"}});
+    if (is_left) fs::rename(path, aside);
+
+    CHECK(set_aside_spill(path) == aside);
+    CHECK(other() == 'x');
+    CHECK(set_aside_spill(path) == aside);  // its own
+    CHECK(read(aside).all == records{"a"});
+    {
+        std::optional<spilling_process> process;
+        REQUIRE(open_spill_file(process, path) == 'y');
+        CHECK(other() == 'x');  // its is what was set aside, as long as this is open
+        // Nothing else has it open, and keeps its room on the disk once it is removed.
+        tidefall::detail::spill_output file;
+        CHECK(!file.open(aside, tidefall::detail::spill_output::if_missing::fail));
+    }
+    {
+        child_process second([&] { return set_aside(path); });
+        CHECK(second.answer_now() == 'y');
+        CHECK(set_aside(path) == 'x');
+        second.kill();
+    }
+    CHECK(set_aside_spill(path) == aside);  // left from a crash
+    fs::remove(aside);
+    CHECK(set_aside_spill(path) == aside);  // what with_spill made
+    CHECK(read(aside).all.empty());
+    fs::remove(aside);
+    CHECK(other() == 'n');
+}
+
+TEST_CASE("spill: of processes that come at once one has the file") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const kind = GENERATE(0, 1, 2);
+    for (int round = 0; round < 20; ++round) {
+        spill(path, {{"a"}});
+        if (kind == 1) fs::rename(path, directory / "spill.replay");
+        std::vector<std::unique_ptr<child_process>> all;
+        for (int i = 0; i < 4; ++i) {
+            all.push_back(std::make_unique<child_process>([&] {
+                if (kind != 2) return set_aside(path);
+                std::optional<spilling_process> process;
+                auto const answer = open_spill_file(process, path);
+                if (process) new std::optional<spilling_process>(std::move(process));  // stays open
+                return answer;
+            }));
+        }
+        for (auto const& one : all) one->go();
+        std::string answers;
+        for (auto const& one : all) answers += one->answer();
+        INFO(answers);
+        CHECK(std::count(answers.begin(), answers.end(), 'y') == 1);
+        CHECK(answers.find_first_not_of("ynx") == std::string::npos);
+        all.clear();
+        fs::remove(path);
+        fs::remove(directory / "spill.replay");
+    }
+}
+
+TEST_CASE("spill: a child that was forked off has no part in its parent's file, and keeps it from nobody") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    std::optional<spilling_process> process;
+    REQUIRE(open_spill_file(process, path) == 'y');
+    {
+        child_process child([&] {
+            try {
+                (*process)(std::span<std::string const>(batch));
+                return 'w';
+            } catch (spill_error const&) {
+                process.reset();
+                return 'r';
+            }
+        });
+        CHECK(child.answer_now() == 'r');
+        std::optional<spilling_process> second;
+        CHECK(open_spill_file(second, path) == 'x');  // the child closed it, and unlocked nothing
+        (*process)(std::span<std::string const>(batch));
+        CHECK(read(path).all == records{"a"});
+    }
+    child_process const idle([] { return 'i'; });
+    process.reset();
+    CHECK(open_spill_file(process, path) == 'y');  // although a child has the file open still
+}
+
+#endif
+#if defined(TIDEFALL_TEST_CALLS)
+
+namespace {
+
+/// What the calls below do instead, on this thread.
+thread_local int interrupted = 0;  ///< so many calls are interrupted first
+thread_local std::vector<std::string> calls;
+thread_local std::function<void()> before_lock;
+thread_local std::function<void()> before_sync;
+
+bool is_interrupted(char const* call) {
+    calls.emplace_back(call);
+    if (interrupted == 0) return false;
+    --interrupted;
+    errno = EINTR;
+    return true;
+}
+
+}  // namespace
+
+extern "C" int fsync(int file) {
+    if (is_interrupted("fsync")) return -1;
+    if (auto const act = std::exchange(before_sync, nullptr)) act();
+    return static_cast<int>(::syscall(SYS_fsync, file));
+}
+extern "C" int ftruncate(int file, off_t size) noexcept {
+    return is_interrupted("ftruncate") ? -1 : static_cast<int>(::syscall(SYS_ftruncate, file, size));
+}
+extern "C" int flock(int file, int what) noexcept {
+    if (is_interrupted("flock")) return -1;
+    if (auto const act = std::exchange(before_lock, nullptr)) act();
+    return static_cast<int>(::syscall(SYS_flock, file, what));
+}
+
+TEST_CASE("spill: a call that a signal interrupts is made again") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    interrupted = 2;
+    before_sync = [] { interrupted = 2; };
+    calls.clear();
+    auto process = with_spill(fail, path, as_it_is);
+    // The file's, and its directory's.
+    CHECK(calls == records{"flock", "flock", "flock", "fsync", "fsync", "fsync", "fsync"});
+    interrupted = 2;
+    calls.clear();
+    process(std::span<std::string const>(batch));
+    CHECK(calls == records{"fsync", "fsync", "fsync"});
+    CHECK(read(path).all == records{"a"});
+
+    auto const torn = directory / "torn";
+    write_bytes(torn, "TFSPILL");
+    interrupted = 0;
+    before_lock = [] { interrupted = 2; };
+    calls.clear();
+    auto const second = with_spill(fail, torn, as_it_is, {.sync = false});
+    CHECK(calls == records{"flock", "ftruncate", "ftruncate", "ftruncate"});
+    CHECK(bytes_of(torn).size() == header);
+}
+
+TEST_CASE("spill: a child that is forked off while a batch is written does not wait for its lock") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    auto process = with_spill(fail, path, as_it_is);
+    std::optional<child_process> child;
+    before_sync = [&] {
+        child.emplace([&] {
+            try {
+                process(std::span<std::string const>(batch));
+                return 'w';
+            } catch (spill_error const&) {
+                return 'r';
+            }
+        });
+    };
+    process(std::span<std::string const>(batch));
+    REQUIRE(child);
+    CHECK(child->answer_now() == 'r');
+    CHECK(read(path).all == records{"a"});
+}
+
+TEST_CASE("spill: a file that is renamed while it is opened is left alone, and another is made") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    spill(path, {{"old"}});
+    before_lock = [&] { fs::rename(path, directory / "spill.replay"); };
+    spill(path, {{"new"}});
+    CHECK(read(path).all == records{"new"});
+    CHECK(read(directory / "spill.replay").all == records{"old"});
+}
+
+TEST_CASE("spill: what another process sets aside meanwhile is not lost") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    spill(path, {{"theirs"}});
+    spill(directory / "later", {{"later"}});
+    // After the look at the name, and before the lock, another process sets the file aside, spills, and crashes.
+    before_lock = [&] {
+        fs::rename(path, directory / "spill.replay");
+        fs::rename(directory / "later", path);
+    };
+    auto const old = set_aside_spill(path);
+    REQUIRE(old);
+    CHECK(read(*old).all == records{"theirs"});
+    CHECK(read(path).all == records{"later"});
 }
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/detail/spill_claims.hpp>
 #include <tidefall/detail/spill_output.hpp>
 #include <tidefall/detail/spill_records.hpp>
 #include <tidefall/detail/sync.hpp>
@@ -40,13 +41,16 @@ public:
             spill_output::sync_directory_of(path_);
         }
         if (error) throw spill_error(path_, "cannot be written", error);
+        hand_over_spill(path_);
     }
 
     [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
 
     /// Writes all of the records, or returns an error and none of them is in the file. Blocks on the file, and on
-    /// other threads that append.
+    /// other threads that append. In a process that was forked off it is an error: what both write would be torn, and
+    /// the lock may be held for ever.
     [[nodiscard]] std::error_code append(spill_records& records) {
+        if (output_.is_the_parents()) return std::make_error_code(std::errc::device_or_resource_busy);
         lock_guard const lock(mutex_);
         if (torn_) {
             if (auto const error = output_.truncate(end_)) return error;
