@@ -31,6 +31,11 @@
 
 namespace tidefall::inline v0::detail {
 
+/// A distance within what is in memory. (The parameter is const for g++, which else takes the cast for a useless one.)
+[[nodiscard]] constexpr std::size_t in_memory(std::uint64_t const distance) noexcept {
+    return static_cast<std::size_t>(distance);
+}
+
 /// The records in the first `size` bytes of a file. Its records are asked for from the front to the back.
 ///
 /// `File` has `std::size_t read_at(std::uint64_t from, char* to, std::size_t count)`, which throws if it cannot, and
@@ -55,7 +60,7 @@ public:
         to.resize(count);
         std::size_t done = 0;
         if (from >= window_at_ && from - window_at_ < window_.size()) {
-            done = window_.copy(to.data(), count, static_cast<std::size_t>(from - window_at_));
+            done = window_.copy(to.data(), count, in_memory(from - window_at_));
         }
         return done == count || file_.read_at(from + done, to.data() + done, count - done) == count - done;
     }
@@ -95,7 +100,7 @@ private:
             window_at_ = from;
             window_.resize(file_.read_at(from, window_.data(), window_.size()));
         }
-        return std::string_view(window_).substr(static_cast<std::size_t>(from - window_at_));
+        return std::string_view(window_).substr(in_memory(from - window_at_));
     }
 
     /// The payload of a record at `offset` with that length and checksum; false if it is not whole.
@@ -143,7 +148,7 @@ private:
             if (!read(summed_to_, count, scratch_)) return false;
             checksummed_ += count;
             for (std::string_view rest = scratch_; !rest.empty();) {
-                auto const in_block = block - static_cast<std::size_t>((summed_to_ - first_) % block);
+                auto const in_block = block - in_memory((summed_to_ - first_) % block);
                 auto const part = rest.substr(0, in_block);
                 last_sum_ = crc32c_register(last_sum_, part);
                 summed_to_ += part.size();
@@ -156,10 +161,10 @@ private:
 
     /// P at a place up to which it is summed up; it takes the bytes since the block's begin, or since where `one` was.
     bool move_to(std::uint64_t at, cursor& one) {
-        auto const number = static_cast<std::size_t>((at - first_) / block);
+        auto const number = in_memory((at - first_) / block);
         auto const from = first_ + std::uint64_t{number} * block;
         if (one.at < from || one.at > at) one = {from, sums_[number]};
-        if (!read(one.at, static_cast<std::size_t>(at - one.at), scratch_)) return false;
+        if (!read(one.at, in_memory(at - one.at), scratch_)) return false;
         checksummed_ += scratch_.size();
         one = {at, crc32c_register(one.held, scratch_)};
         return true;
