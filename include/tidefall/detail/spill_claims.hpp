@@ -35,11 +35,12 @@ public:
     /// have held the lock of this one at that instant, and what was claimed is the parent's.
     static spill_claims& of_this_process() {
         // Acquires what was released below [claims].
-        auto* last = last_.load(std::memory_order_acquire);
+        auto* last = newest.load(std::memory_order_acquire);
         while (last == nullptr || last->home_.left()) {
             std::unique_ptr<spill_claims> made(new spill_claims(last));
             // Releases the claims; where another thread was first, acquires its [claims].
-            if (last_.compare_exchange_strong(last, made.get(), std::memory_order_release, std::memory_order_acquire)) {
+            if (newest.compare_exchange_strong(last, made.get(), std::memory_order_release,
+                                               std::memory_order_acquire)) {
                 return *made.release();
             }
         }
@@ -75,7 +76,7 @@ public:
 private:
     explicit spill_claims(spill_claims* before) noexcept : before_(before) {}
 
-    static inline constinit atomic<spill_claims*> last_{nullptr};
+    static inline constinit atomic<spill_claims*> newest{nullptr};
 
     home_process const home_;
     [[maybe_unused]] spill_claims* const before_;  ///< of the parent, still to be reached for those who look for leaks
