@@ -316,10 +316,11 @@ auto with_retry(Processor&& processor, retry_options how = {}) {
 /// the file is as it was, and the next batch tries anew. A call that timed out has failed whatever follows: what it
 /// spills, `undelivered` receives as well.
 ///
-/// Opens the file, or makes it, and cuts off what a crash tore at its end. Throws `spill_error` where that is not
-/// possible, the file is in use (where the system has flock; a forked child shares the use), or is no spill file, and
-/// `std::invalid_argument` for an empty processor or encoding. Copies share the file, which is closed with the last
-/// one.
+/// Opens the file, or makes it with mode 0600, and cuts off what a crash tore at its end, in time that is linear in the
+/// file's size. Throws `spill_error` where that is not possible, the file is in use, in this process or another (where
+/// the system has flock), is a symbolic link, or is no spill file, and `std::invalid_argument` for an empty processor
+/// or encoding. Copies share the file, which is closed with the last one. In a child that is forked off meanwhile it
+/// stays the parent's: nothing is spilled there, and the parent's end does not wait for the child's.
 ///
 /// While a batch is written, a lock keeps other partitions' spills waiting; deliveries go on.
 template <typename Processor, typename Encode>
