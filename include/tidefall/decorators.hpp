@@ -299,6 +299,8 @@ private:
 template <typename Processor>
 auto with_retry(Processor&& processor, retry_options how = {}) {
     detail::validate(how);
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "with_retry: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "with_retry's processor");
     return detail::retrying<std::decay_t<Processor>>(std::forward<Processor>(processor), std::move(how));
 }
@@ -324,6 +326,10 @@ auto with_retry(Processor&& processor, retry_options how = {}) {
 /// While a batch is written, a lock keeps other partitions' spills waiting; deliveries go on.
 template <typename Processor, typename Encode>
 auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode&& encode, spill_options how = {}) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor> &&
+                      std::is_constructible_v<std::decay_t<Encode>, Encode>,
+                  "with_spill: the processor or the encoding cannot be copied: give a move-only callable with "
+                  "std::move");
     detail::require_callable(processor, "with_spill's processor");
     detail::require_callable(encode, "with_spill's encoding");
     auto file = std::make_shared<detail::spill_file>(path, how.sync);
@@ -342,6 +348,8 @@ auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode
 /// Throws `std::invalid_argument` for an empty processor.
 template <typename Processor>
 auto serialised(Processor&& processor) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "serialised: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "serialised's processor");
     return detail::serialising<std::decay_t<Processor>>(std::forward<Processor>(processor),
                                                         std::make_shared<detail::gate>());

@@ -22,8 +22,8 @@
 namespace tidefall::inline v0 {
 
 /// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
-/// field of `options` is here, in the same order. For `drain_threshold` and `capacity`, `std::optional<std::size_t>{}`
-/// takes the limit away; for `telemetry` and `runtime`, a null pointer does.
+/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
+/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
 struct options_overlay {
     std::optional<std::string> name = {};
     std::optional<std::size_t> partitions = {};

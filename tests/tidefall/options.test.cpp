@@ -459,7 +459,9 @@ TEST_CASE("options: one partition can be updated alone") {
     CHECK(items.size() == 100 - first);
     CHECK_THAT(message_of([&] { items.partition(0).update_options({.shutdown_timeout = 1s}); }),
                tests::ContainsSubstring("shutdown_timeout is 1s, but must be updated for the whole buffer"));
-    CHECK_THROWS_AS(items.partition(2), std::out_of_range);
+    CHECK(tests::message_of<std::out_of_range>([&] { items.partition(9999); }) ==
+          "tidefall: buffer \"" + items.name() + "\" has no partition 9999: it has 2, counted from 0");
+    CHECK_THROWS_AS(std::as_const(items).partition(2), std::out_of_range);
 }
 
 TEST_CASE("options: a new processing timeout counts from the beginning of the call in progress") {

@@ -26,6 +26,8 @@ namespace tidefall::inline v0 {
 template <typename T>
 class queue_table {
     static_assert(std::is_object_v<T> && !std::is_const_v<T>, "a queue holds values, not references or constants");
+    static_assert(!std::is_object_v<T> || std::is_move_constructible_v<T>,
+                  "a queue's values are moved: give T a move or a copy constructor, or hold it by std::unique_ptr");
     static_assert(std::is_nothrow_destructible_v<T>, "destructors of values must not throw");
 
     struct segment {
