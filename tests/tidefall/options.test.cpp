@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../support/catch.hpp"
+#include "../support/common.hpp"
 #include "../support/recorder.hpp"
 #include "../support/set_table.hpp"
 #include "../support/threads.hpp"
@@ -13,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <utility>

@@ -64,11 +64,6 @@ template <typename KeyEqual, typename K>
 concept equates = requires(K const& a, K const& b) {
     static_cast<bool>(KeyEqual{}(a, b));
 };
-/// `std::equal_to<K>` has a call operator whether keys have an == or not.
-template <typename K>
-concept has_equality = requires(K const& a, K const& b) {
-    static_cast<bool>(a == b);
-};
 
 /// The hash of an entry that lies in a table: only where it is neither the user's code nor able to throw.
 template <typename Hash>
@@ -120,9 +115,6 @@ class hash_map_table {
     static_assert(!std::is_same_v<Hash, std::hash<K>> || detail::hashes<Hash, K>,
                   "there is no std::hash of the key: specialise std::hash<K>, or give the map a Hash of its own, "
                   "hash_map<K, V, Hash>");
-    static_assert(!std::is_same_v<KeyEqual, std::equal_to<K>> || detail::has_equality<K>,
-                  "keys cannot be compared: give K an operator==, or the map a KeyEqual of its own, "
-                  "hash_map<K, V, Hash, KeyEqual>");
     static_assert(!(std::is_move_constructible_v<K> && std::is_move_constructible_v<V> &&
                     std::is_move_constructible_v<Version>) ||
                       (std::is_nothrow_move_constructible_v<K> && std::is_nothrow_move_constructible_v<V> &&
@@ -136,8 +128,8 @@ class hash_map_table {
                   "the hash function and the equality of a hash map must be default-constructible, and no pointers");
     static_assert(std::is_same_v<Hash, std::hash<K>> || detail::hashes<Hash, K>,
                   "the hash function must be callable as Hash{}(key), and give a std::size_t");
-    static_assert(std::is_same_v<KeyEqual, std::equal_to<K>> || detail::equates<KeyEqual, K>,
-                  "the equality must be callable as KeyEqual{}(a, b), and give a bool");
+    // Of two keys without an == that of std::equal_to tells by itself.
+    static_assert(detail::equates<KeyEqual, K>, "the equality must be callable as KeyEqual{}(a, b), and give a bool");
     static_assert(std::is_default_constructible_v<Version>, "versions must be default-constructible");
     static_assert(!std::is_floating_point_v<Version>, "versions must be totally ordered: floating point is not");
     static_assert(!std::is_floating_point_v<K> ||
