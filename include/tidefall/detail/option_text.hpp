@@ -10,9 +10,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace tidefall::inline v0::detail {
 
@@ -114,6 +117,27 @@ constexpr bool read_text(std::string_view text, std::optional<std::size_t>& into
 inline bool read_text(std::string_view text, std::string& into) {
     into = text;
     return true;
+}
+
+/// A text with so many edits is another one spelled wrong.
+inline constexpr std::size_t most_edits = 2;
+
+/// How many edits, each of one character put in, taken out or replaced, make one text of the other; some number above
+/// `most_edits` where their lengths say so already.
+inline std::size_t edits_between(std::string_view a, std::string_view b) {
+    if (a.size() > b.size() + most_edits || b.size() > a.size() + most_edits) return most_edits + 1;
+    // A row of the table of Levenshtein: what it takes from the beginning of `a` to each beginning of `b`.
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        auto diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            auto const replaced = diagonal + (a[i] == b[j] ? 0U : 1U);
+            diagonal = row[j + 1];
+            row[j + 1] = (std::min)({replaced, row[j] + 1, diagonal + 1});
+        }
+    }
+    return row.back();
 }
 
 }  // namespace tidefall::inline v0::detail
