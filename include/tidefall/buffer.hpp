@@ -18,6 +18,7 @@
 #include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/tags.hpp>
 #include <tidefall/detail/this_thread.hpp>
+#include <tidefall/detail/to_size.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
@@ -43,7 +44,7 @@ namespace tidefall::inline v0 {
 class route {
     template <typename Table>
     friend class buffer;
-    explicit route(std::size_t to) noexcept : stripe(to) {}
+    explicit route(std::uint64_t to) noexcept : stripe(detail::to_size(to)) {}
     std::size_t stripe;
 };
 

@@ -165,7 +165,7 @@ private:
     }
 
     [[nodiscard]] std::chrono::nanoseconds with_jitter(std::chrono::nanoseconds delay) const {
-        if (how_.jitter == 0) return delay;
+        if (!(how_.jitter > 0)) return delay;
         double const part = 1 - how_.jitter * (how_.random ? how_.random() : random_->draw());
         return to_delay(static_cast<double>(delay.count()) * part, delay);
     }

@@ -35,7 +35,9 @@ class queue_table {
         std::size_t capacity;
         T* used_to;  ///< end of the values, once a later segment is written
 
-        T* values() noexcept { return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + header_size); }
+        T* values() noexcept {
+            return static_cast<T*>(static_cast<void*>(reinterpret_cast<std::byte*>(this) + header_size));
+        }
     };
 
     template <typename Value>
