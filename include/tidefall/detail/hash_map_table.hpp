@@ -37,13 +37,6 @@ struct entry<K, V, Version> {
 
 namespace detail {
 
-/// The mixed hash of a key, by the hash function of a map: with its own type, or with any type where the function and
-/// the equality are transparent.
-template <typename Hash, typename Q>
-[[nodiscard]] std::uint64_t mixed_hash_by(Q const& key) {
-    return mix(static_cast<std::uint64_t>(Hash{}(key)));
-}
-
 /// True for a type by which entries may be looked up because hash and equality both take it beside `K`.
 template <typename Q, typename K, typename Hash, typename KeyEqual>
 concept transparent_key = requires(Q const& key, K const& held) {

@@ -123,6 +123,18 @@ inline constexpr bool is_character =
     std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char8_t> ||
     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 
+/// The hash of a key, mixed. A `std::size_t` of 32 bits holds a half of a longer integer, and std::hash gives that
+/// half: there the integer itself is mixed, so that keys of any stride spread.
+template <typename Hash, typename Q>
+[[nodiscard]] std::uint64_t mixed_hash_by(Q const& key) {
+    if constexpr (std::is_same_v<Hash, std::hash<Q>> && std::is_integral_v<Q> && sizeof(Q) > sizeof(std::size_t) &&
+                  sizeof(Q) == sizeof(std::uint64_t)) {
+        return mix(static_cast<std::uint64_t>(key));
+    } else {
+        return mix(static_cast<std::uint64_t>(Hash{}(key)));
+    }
+}
+
 /// True for a character array or pointer, which is hashed as a string.
 template <typename K>
 inline constexpr bool is_c_string =
@@ -146,9 +158,9 @@ template <typename K>
         } else {
             text = std::basic_string_view<element>(key);
         }
-        return mix(std::hash<std::basic_string_view<element>>{}(text));
+        return mixed_hash_by<std::hash<std::basic_string_view<element>>>(text);
     } else if constexpr (is_hashed<K>) {
-        return mix(std::hash<K>{}(key));
+        return mixed_hash_by<std::hash<K>>(key);
     } else {
         return 0;
     }
