@@ -165,7 +165,7 @@ private:
     }
 
     [[nodiscard]] std::chrono::nanoseconds with_jitter(std::chrono::nanoseconds delay) const {
-        if (how_.jitter == 0) return delay;
+        if (!(how_.jitter > 0)) return delay;
         double const part = 1 - how_.jitter * (how_.random ? how_.random() : random_->draw());
         return to_delay(static_cast<double>(delay.count()) * part, delay);
     }
@@ -299,6 +299,8 @@ private:
 template <typename Processor>
 auto with_retry(Processor&& processor, retry_options how = {}) {
     detail::validate(how);
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "with_retry: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "with_retry's processor");
     return detail::retrying<std::decay_t<Processor>>(std::forward<Processor>(processor), std::move(how));
 }
@@ -325,6 +327,10 @@ auto with_retry(Processor&& processor, retry_options how = {}) {
 /// While a batch is written, a lock keeps other partitions' spills waiting; deliveries go on.
 template <typename Processor, typename Encode>
 auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode&& encode, spill_options how = {}) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor> &&
+                      std::is_constructible_v<std::decay_t<Encode>, Encode>,
+                  "with_spill: the processor or the encoding cannot be copied: give a move-only callable with "
+                  "std::move");
     detail::require_callable(processor, "with_spill's processor");
     detail::require_callable(encode, "with_spill's encoding");
     auto file = std::make_shared<detail::spill_file>(path, how.sync);
@@ -343,6 +349,8 @@ auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode
 /// Throws `std::invalid_argument` for an empty processor.
 template <typename Processor>
 auto serialised(Processor&& processor) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "serialised: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "serialised's processor");
     return detail::serialising<std::decay_t<Processor>>(std::forward<Processor>(processor),
                                                         std::make_shared<detail::gate>());

@@ -181,7 +181,8 @@ private:
 
     /// The clock never goes back, whoever else moves it.
     void move_clock(time_point to) noexcept {
-        auto const target = nanoseconds(to.time_since_epoch()).count();
+        nanoseconds const since = to.time_since_epoch();
+        auto const target = since.count();
         auto seen = manual_now_.load(std::memory_order_relaxed);
         while (seen < target) {
             // Releases [manual clock]. Relaxed on failure: the value is only compared.
