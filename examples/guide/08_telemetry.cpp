@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <span>
@@ -42,6 +43,18 @@ struct complaints : tidefall::telemetry_hook {
     }
 };
 
+/// How many partitions are full now, and how many values were refused for it.
+struct refusals : tidefall::telemetry_hook {
+    std::atomic<int> full{0};
+    std::atomic<std::uint64_t> refused{0};
+
+    void on_partition_full(tidefall::partition_full const&) override { ++full; }
+    void on_partition_room(tidefall::partition_room const& event) override {
+        refused += event.refused;
+        --full;
+    }
+};
+
 void hooks() {
     auto clock = tidefall::make_manual_runtime();
     auto gauges = std::make_shared<health>();
@@ -65,6 +78,21 @@ void hooks() {
     check(rows.stats().ticks == 2 && rows.stats().hook_failures == 0);
 }
 
+void fullness() {
+    auto clock = tidefall::make_manual_runtime();
+    auto seen = std::make_shared<refusals>();
+    tidefall::queue<int> rows({.partitions = 1,
+                               .capacity = 100,
+                               .overflow = tidefall::overflow_policy::reject,
+                               .telemetry = seen,
+                               .runtime = clock},
+                              [](std::span<int>) {});
+    for (int row = 0; row < 250; ++row) rows.push(row);  // nobody looks at the answers
+    check(seen->full == 1);
+    clock->advance(0s);  // the drain that the hundredth row has started
+    check(seen->full == 0 && seen->refused == 150);
+}
+
 void prometheus() {
     auto clock = tidefall::make_manual_runtime();
     auto metrics = std::make_shared<tidefall::metrics_telemetry>();
@@ -81,5 +109,6 @@ void prometheus() {
 
 int main() {
     hooks();
+    fullness();
     prometheus();
 }

@@ -28,6 +28,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -83,7 +84,7 @@ public:
     /// `undelivered(std::span<value_type>, failure const&)` receives what the processor did not take; what it throws is
     /// swallowed and counted.
     ///
-    /// `stripes`, a power of two, is for those who derive: locks in each partition.
+    /// `stripes`, a power of two up to 4,096, is for those who derive: locks in each partition.
     ///
     /// Throws `invalid_options`, `std::invalid_argument` for an empty callable, `std::system_error` where a thread
     /// cannot be started; then nothing was started.
@@ -99,8 +100,8 @@ public:
             "value_type");
         if constexpr (processor_for<Processor, Table>) {
             detail::validate(how);
-            if (!std::has_single_bit(stripes)) {
-                throw invalid_options("stripes", std::to_string(stripes), "a power of two");
+            if (!std::has_single_bit(stripes) || stripes > max_stripes) {
+                throw invalid_options("stripes", std::to_string(stripes), "a power of two up to 4096");
             }
             if (how.overflow == overflow_policy::drop_oldest && (!detail::has_oldest<Table> || stripes > 1)) {
                 throw invalid_options("overflow", "drop_oldest",
@@ -116,8 +117,12 @@ public:
     buffer(buffer const&) = delete;
     buffer& operator=(buffer const&) = delete;
 
-    /// Stops the buffer as `stop()` does. In a callback of the buffer itself it closes and returns at once, and the
-    /// worker drains what is left. A call that hangs may outlive it: what a processor captures must outlive its calls.
+    /// Stops the buffer as `stop()` does. A call that runs all the same, whose token was stopped, is waited for without
+    /// a limit: no call outlives its buffer. After another `shutdown_timeout` it says so on standard error, once. Then
+    /// the callables are destroyed. With `destruction_action::leave` it returns without such a call: what a processor
+    /// captures must outlive its calls.
+    ///
+    /// In a callback of the buffer itself it closes and returns at once, and the worker drains what is left.
     ~buffer() {
         if (home_.left()) {  // what there is is the parent's, and may be locked for ever
             detail::leave_forever(std::move(core_));
@@ -131,7 +136,11 @@ public:
             return;
         }
         stop_by(deadline(shutdown_timeout()));
-        if (in_use()) return;
+        if (leaves_calls_) {
+            if (in_use()) return;
+        } else {
+            wait_for_calls();
+        }
         core_->release_processor();
         core_->release_undelivered();
     }
@@ -228,11 +237,17 @@ protected:
     /// Enough stripes in a partition that writers seldom meet: 6 KiB a partition with tables of 64 bytes.
     static constexpr std::size_t many_stripes = 32;
 
-    /// The route that the calling thread keeps to: threads are numbered over the process and spread evenly, over the
-    /// partitions first.
+    /// The most that a partition can have.
+    static constexpr std::size_t max_stripes = 4'096;
+
+    /// The route that the calling thread keeps to: the threads that write to the buffer are spread evenly in the order
+    /// in which they first come, over the partitions first. A thread that has such a place in 16 other buffers already
+    /// is spread by its number in the process.
     route route_by_thread() const noexcept {
-        auto const place = place_of_thread();
-        return route((place.partition << stripe_bits_) | stripe_of(place));
+        auto const& place = detail::this_thread.places.first_look(key_);
+        if (place.buffer == key_) [[likely]]
+            return route(place.stripe);
+        return route(core_->places.of_this_thread());
     }
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
@@ -248,7 +263,7 @@ protected:
 
     /// The same partition, by the stripe that the calling thread keeps to.
     route own_stripe_of(route to) const noexcept {
-        return route((to.stripe & ~stripe_mask_) | stripe_of(place_of_thread()));
+        return route((to.stripe & ~stripe_mask_) | (route_by_thread().stripe & stripe_mask_));
     }
 
     /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
@@ -288,7 +303,7 @@ protected:
         if (home_.left()) [[unlikely]]
             return;
         auto& stripe = stripes_[from.stripe];
-        detail::stripe_guard const guard(stripe.lock);
+        detail::stripe_guard const guard(stripe);
         if (!stripe.closed) locked(f, std::as_const(stripe.table));
     }
 
@@ -304,7 +319,7 @@ protected:
         std::size_t removed = 0;
         bool made_room = false;
         {
-            detail::stripe_guard const guard(stripe.lock);
+            detail::stripe_guard const guard(stripe);
             if (stripe.closed) return 0;
             std::size_t const before = stripe.table.size();
             locked(f, stripe.table);
@@ -326,7 +341,7 @@ private:
 
     /// In debug builds: what runs under a lock of this buffer has not called it.
     void assert_outside_locks() const noexcept {
-        assert(!detail::inside_lock::of(core_.get()) &&
+        assert(!detail::inside_lock::of(core_->this_thread, core_.get()) &&
                "tidefall: code that runs under a lock of a buffer must not call that buffer");
     }
 
@@ -334,7 +349,7 @@ private:
     template <typename F, typename T>
     decltype(auto) locked(F& f, T& table) const {
 #if !defined(NDEBUG)
-        detail::inside_lock const here(core_.get());
+        detail::inside_lock const here(core_->this_thread, core_.get());
 #endif
         return f(table);
     }
@@ -357,7 +372,7 @@ private:
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
         auto& stripe = stripes_[to.stripe];
-        stripe.lock.lock();
+        stripe.enter();
         std::size_t before = stripe.table.size();
         bool const calm = stripe.is_calm_at(before);
         std::size_t count = most;
@@ -410,28 +425,53 @@ private:
 
     /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
     /// releases it, looking again comes after a wait.
+    ///
+    /// Code of the user's that runs here, a hook or, without threads, the processor, may destroy the buffer: then the
+    /// write is refused, and nothing but what is kept here is looked at.
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
     overflow_step
-    at_limit(detail::stripe<Table>& stripe, blocked_write& write) noexcept {
-        auto const refuse = [&](overflow_step how) {
-            ++stripe.refused;
+    at_limit(detail::stripe<Table>& stripe, blocked_write& write) {
+        if (stripe.closed) return refuse_stopped(stripe);
+        bool const observed = core_->observed();
+        if (observed && stripe.note_full(core_->schedule->now())) {
+            auto const one = (*partitions_)[index_of(stripe)];
             stripe.lock.unlock();
-            return how;
-        };
-        if (stripe.closed) return refuse(overflow_step::refuse_stopped);
-        if (overflow_ == overflow_policy::drop_oldest && !detail::inside_drop::of(core_.get())) {
+            one->tell_full();
+            return enter_again(stripe);
+        }
+        if (overflow_ == overflow_policy::drop_oldest && !detail::inside_drop::of(core_->this_thread, core_.get())) {
             return overflow_step::make_room_after;
         }
-        if (overflow_ != overflow_policy::block || !write.in_time || detail::inside_callback::any()) {
-            return refuse(overflow_step::refuse_full);
+        if (overflow_ != overflow_policy::block || !write.in_time || inside_any_callback()) {
+            stripe.turn_away(observed);
+            stripe.lock.unlock();
+            return overflow_step::refuse_full;
         }
+        auto const one = (*partitions_)[index_of(stripe)];
         stripe.lock.unlock();
-        if (!write.since) write.since = core_->schedule->now();
-        write.in_time = partition_of(stripe).wait_for_room(*write.since);
-        stripe.lock.lock();
-        return overflow_step::look_again;
+        if (!write.since) write.since = one->now();
+        write.in_time = one->wait_for_room(*write.since);
+        return enter_again(stripe);
+    }
+
+    static overflow_step enter_again(detail::stripe<Table>& stripe) noexcept {
+        stripe.enter();
+        return stripe.closed ? refuse_stopped(stripe) : overflow_step::look_again;
+    }
+
+    /// The stripe's lock is held, and released.
+    static overflow_step refuse_stopped(detail::stripe<Table>& stripe) noexcept {
+        ++stripe.refused;
+        stripe.lock.unlock();
+        return overflow_step::refuse_stopped;
+    }
+
+    /// In code of the user's that any buffer called, as far as this module or the buffer's knows.
+    bool inside_any_callback() const noexcept {
+        return detail::inside_callback::any(core_->this_thread) ||
+               detail::inside_callback::any(&detail::state_of_this_thread);
     }
 
     /// The stripe's lock is held; what `changes_only` throws releases it.
@@ -446,25 +486,11 @@ private:
         }
     }
 
+    std::size_t index_of(detail::stripe<Table> const& one) const noexcept {
+        return static_cast<std::size_t>(std::addressof(one) - stripes_) >> stripe_bits_;
+    }
     tidefall::partition<Table>& partition_of(detail::stripe<Table> const& one) const noexcept {
-        return *(*partitions_)[static_cast<std::size_t>(std::addressof(one) - stripes_) >> stripe_bits_];
-    }
-
-    /// How often the threads before this one went round the partitions, and where it is in its own round.
-    struct thread_place {
-        std::uint64_t round;
-        std::uint64_t partition;
-    };
-    thread_place place_of_thread() const noexcept {
-        auto const number = std::uint64_t{detail::thread_number()};
-        // Exact division without one: see reciprocal_.
-        auto const round = number * reciprocal_ >> reciprocal_shift;
-        return {round, number - round * count_};
-    }
-    /// The stripe of every partition that a thread writes to in its own order. Threads that share no partition do not
-    /// share it either, so that they do not meet where a key brings them together.
-    std::uint64_t stripe_of(thread_place place) const noexcept {
-        return (place.round + place.partition) & stripe_mask_;
+        return *(*partitions_)[index_of(one)];
     }
 
     /// The end of a write that may have to set a tick, start a drain, or make room for what it inserted: then the
@@ -501,8 +527,9 @@ private:
         from.table.pop_front();
         ++from.dropped;
         from.lock.unlock();
-        detail::inside_drop const here(core_.get());
-        partition_of(from).hand_back_dropped(*oldest);
+        auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
+        detail::inside_drop const here(core_->this_thread, core_.get());
+        one->hand_back_dropped(*oldest);
     }
 
     template <typename Processor>
@@ -526,14 +553,14 @@ private:
                        ? how.runtime
                        : make_runtime({.workers = (std::min)({how.partitions, default_partitions(), max_workers}),
                                        .thread_name = how.name});
-        core_ = std::make_shared<core>(how.name, how.partitions * stripes, runtime_->schedule_, how.telemetry,
-                                       std::move(process), std::move(undelivered));
-        stripes_ = core_->stripes.get();
-        overflow_ = how.overflow;
         stripe_bits_ = static_cast<unsigned>(std::countr_zero(stripes));
+        core_ =
+            std::make_shared<core>(how, stripe_bits_, runtime_->schedule_, std::move(process), std::move(undelivered));
+        stripes_ = core_->stripes.get();
+        key_ = core_->places.key();
+        overflow_ = how.overflow;
+        leaves_calls_ = how.calls_at_destruction == destruction_action::leave;
         stripe_mask_ = stripes - 1;
-        reciprocal_ = ((std::uint64_t{1} << reciprocal_shift) + how.partitions - 1) / how.partitions;
-        count_ = how.partitions;
         stripe_count_ = how.partitions * stripes;
         partition_list all;
         all.reserve(how.partitions);
@@ -554,7 +581,7 @@ private:
     }
 
     bool inside_own_callback() const noexcept {
-        return detail::inside_callback::of(core_.get());
+        return detail::inside_callback::of(core_->this_thread, core_.get());
     }
 
     void require_outside(char const* what) const {
@@ -587,6 +614,11 @@ private:
         return std::any_of(partitions_->begin(), partitions_->end(), [](auto const& one) { return one->in_use(); });
     }
 
+    /// The same, where the destructor would wait for it.
+    bool outlived_by_calls() const noexcept {
+        return !home_.left() && !leaves_calls_ && in_use();
+    }
+
     /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of
     /// this one.
     void begin_stop(std::chrono::nanoseconds within) noexcept {
@@ -608,18 +640,22 @@ private:
         runtime_.reset();
     }
 
-    drain_report stop_by(detail::time_point by) noexcept {
+    drain_report stop_by(detail::time_point by) {
         // A processor that runs on this thread may destroy the buffer.
         auto const shared = core_;
         auto const all = partitions_;
         for (auto const& one : *all) one->close(by);
+        bool in_time = true;
         for (auto const& one : *all) {
             auto const stopped = [&] { return one->stopped(); };
             if (shared->wait_until(stopped, [&] { return one->stop_at(); })) continue;
             one->give_up();
+            in_time = false;
+        }
+        if (!in_time) {
             // A worker that was sorting or handing back ends that; it should not take long.
-            auto const bound = detail::later(shared->schedule->now(), detail::recheck_interval);
-            shared->wait_until(stopped, [&] { return bound; });
+            auto const bound = detail::later(shared->schedule->now(), detail::grace);
+            for (auto const& one : *all) shared->wait_until([&] { return one->stopped(); }, [&] { return bound; });
         }
         return shared->settle_report([&] {
             drain_report report;
@@ -628,20 +664,29 @@ private:
         });
     }
 
-    // For n below 2^24 and d up to 2^16, n / d == n * ceil(2^40 / d) >> 40 exactly (Granlund and Montgomery, 1994).
-    static constexpr unsigned reciprocal_shift = 40;
-    static_assert(detail::thread_numbers <= 1U << 24 && max_partitions <= 1U << 16);
+    /// After a stop: waits for the calls that run all the same.
+    void wait_for_calls() const noexcept {
+        if (!in_use()) return;
+        for (auto const& one : *partitions_) one->stop_running_call();
+        auto const ended = [&] { return !in_use(); };
+        if (core_->wait_for(ended, shutdown_timeout())) return;
+        std::fprintf(stderr,
+                     "tidefall: buffer \"%s\" is being destroyed and waits for a call of its processor that does not "
+                     "end, although its token was stopped (options::calls_at_destruction).\n",
+                     name().c_str());
+        core_->wait_for(ended, (std::chrono::nanoseconds::max)());
+    }
 
     // Invariant: all but shutdown_timeout_ is set in the constructor and never changes, but that retire() lets go of
     // runtime_, which nothing else looks at. It comes last, so that its threads have ended before what they serve goes.
     std::shared_ptr<core> core_;
     detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
-    std::uint64_t reciprocal_ = 0;
-    std::uint64_t count_ = 0;         ///< of partitions
-    std::uint64_t stripe_count_ = 0;  ///< of all partitions
+    std::uint64_t key_ = 0;                     ///< by which a thread finds its place
+    std::uint64_t stripe_count_ = 0;            ///< of all partitions
     std::size_t stripe_mask_ = 0;
     unsigned stripe_bits_ = 0;
     overflow_policy overflow_ = overflow_policy::block;
+    bool leaves_calls_ = false;
     detail::home_process const home_;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
     std::shared_ptr<partition_list const> partitions_;

@@ -89,6 +89,14 @@ struct enumerators<overflow_policy> {
     static constexpr std::string_view names[] = {"block", "reject", "drop_oldest"};
 };
 template <>
+struct enumerators<destruction_action> {
+    static constexpr std::string_view names[] = {"wait", "leave"};
+};
+template <>
+struct enumerators<unheard_action> {
+    static constexpr std::string_view names[] = {"say_once", "ignore"};
+};
+template <>
 struct enumerators<drain_trigger> {
     static constexpr std::string_view names[] = {"interval", "threshold", "capacity", "flush", "stop"};
 };
@@ -263,6 +271,8 @@ void print_options(pairs& print, Options const& all) {
     if constexpr (requires { all.overflow; }) one("overflow", all.overflow);
     one("overflow_timeout", all.overflow_timeout);
     one("shutdown_timeout", all.shutdown_timeout);
+    if constexpr (requires { all.calls_at_destruction; }) one("calls_at_destruction", all.calls_at_destruction);
+    if constexpr (requires { all.unheard; }) one("unheard", all.unheard);
     if constexpr (requires { all.telemetry; }) one("telemetry", all.telemetry);
     if constexpr (requires { all.runtime; }) one("runtime", all.runtime);
 }
@@ -283,6 +293,7 @@ void print_event(pairs& print, Event const& event, event_times which) {
     if constexpr (requires { event.reason; }) print("reason", event.reason);
     if constexpr (requires { event.size; }) print("size", event.size);
     if constexpr (requires { event.trigger; }) print("trigger", event.trigger);
+    if constexpr (requires { event.refused; }) print("refused", event.refused);
 }
 
 inline void print_value(pairs& print, drain_report const& report) {
@@ -382,6 +393,10 @@ struct fmt::formatter<tidefall::timeout_action> : tidefall::detail::prints<tidef
 template <>
 struct fmt::formatter<tidefall::overflow_policy> : tidefall::detail::prints<tidefall::overflow_policy> {};
 template <>
+struct fmt::formatter<tidefall::destruction_action> : tidefall::detail::prints<tidefall::destruction_action> {};
+template <>
+struct fmt::formatter<tidefall::unheard_action> : tidefall::detail::prints<tidefall::unheard_action> {};
+template <>
 struct fmt::formatter<tidefall::drain_trigger> : tidefall::detail::prints<tidefall::drain_trigger> {};
 template <>
 struct fmt::formatter<tidefall::stop_reason> : tidefall::detail::prints<tidefall::stop_reason> {};
@@ -418,6 +433,10 @@ template <>
 struct fmt::formatter<tidefall::processing_failed> : tidefall::detail::prints<tidefall::processing_failed> {};
 template <>
 struct fmt::formatter<tidefall::items_dropped> : tidefall::detail::prints<tidefall::items_dropped> {};
+template <>
+struct fmt::formatter<tidefall::partition_full> : tidefall::detail::prints<tidefall::partition_full> {};
+template <>
+struct fmt::formatter<tidefall::partition_room> : tidefall::detail::prints<tidefall::partition_room> {};
 
 template <typename K, typename V, typename Version>
     requires tidefall::detail::printing::all_formattable<K, V, Version>

@@ -17,16 +17,29 @@
 // | event | level |
 // | --- | --- |
 // | `processing_start`, `processing_stop` | debug |
-// | `partition_start`, `partition_stop` | info |
+// | `partition_start`, `partition_stop`, `partition_room` where nothing was refused | info |
+// | `partition_full`, `partition_room` where something was refused | warning |
 // | `partition_stop` at the deadline of `stop`, `items_dropped` by overflow | warning |
 // | `processing_exception`, `processing_failed`, `items_dropped` at the deadline of `stop` | error |
 //
 // A batch whose call threw has two lines, as it has two events: what was thrown, and that the batch is lost.
 //
+// A time in which a partition is full has two lines too. The first comes while it lasts, as it may be all that is to be
+// heard of a sink that hangs; the second says how long it took and how many values writers were refused:
+//
+//     2026-11-21T09:30:05.250131Z warning partition_full buffer=events partition=0 size=100
+//     2026-11-21T09:30:05.300942Z warning partition_room buffer=events partition=0 duration=50811us refused=96
+//
+// Where writers wait for room, and are meant to, that is one warning for each drain that they waited for: a function
+// that takes the lines can leave those of `partition_full` out.
+//
 // To a logger, which has its own time stamps and levels, a function takes the rest of the line:
 //
 //     tidefall::make_log_telemetry([](tidefall::log_level level, std::string_view text) {
-//         spdlog::log(level == tidefall::log_level::error ? spdlog::level::err : spdlog::level::info, text);
+//         spdlog::log(level == tidefall::log_level::error     ? spdlog::level::err
+//                     : level == tidefall::log_level::warning ? spdlog::level::warn
+//                                                             : spdlog::level::info,
+//                     text);
 //     });
 //
 // It needs fmt: link `fmt::fmt`, or define `FMT_HEADER_ONLY`.
@@ -146,6 +159,10 @@ public:
     void on_items_dropped(items_dropped const& e) override {
         log(e.reason == failure_reason::overflow ? log_level::warning : log_level::error, "items_dropped", e);
     }
+    void on_partition_full(partition_full const& e) override { log(log_level::warning, "partition_full", e); }
+    void on_partition_room(partition_room const& e) override {
+        log(e.refused > 0 ? log_level::warning : log_level::info, "partition_room", e);
+    }
 
 private:
     template <typename Event>
@@ -182,8 +199,8 @@ private:
 /// A line that cannot be written is lost, and counted in `buffer_stats::hook_failures` where the stream reports it at
 /// once.
 ///
-/// It blocks as `fwrite` does, on the thread that the event is about: a worker mostly, or who constructs, flushes or
-/// stops the buffer.
+/// It blocks as `fwrite` does, on the thread that the event is about: a worker mostly, who constructs, flushes or stops
+/// the buffer, or a writer that finds no room.
 [[nodiscard]] inline std::shared_ptr<telemetry_hook> make_log_telemetry(std::FILE* file,
                                                                         log_telemetry_options how = {}) {
     return std::make_shared<detail::log_hook<detail::log_file>>(detail::log_file(file), how);

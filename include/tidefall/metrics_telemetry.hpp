@@ -17,15 +17,25 @@
 //     tidefall_drained_values_total                   counter    the values in them
 //     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout) or dropped
 //                                                                before it (overflow, stopped)
+//     tidefall_partitions_full                        gauge      1 from the write that finds no room to the swap that
+//                                                                makes some
+//     tidefall_partition_full_total                   counter    how often that was so
+//     tidefall_full_seconds_total                     counter    how long it was so, in all
+//     tidefall_refused_values_total                   counter    values answered `full` meanwhile
 //     tidefall_exceptions_total                       counter    of the processor, or of the sorting before it
 //     tidefall_processing_duration_seconds            histogram  how long the processing of a drained table took
 //
 // and of each buffer that is passed to `prometheus`, with the label `buffer`, each member of its `buffer_stats` under
 // the prefix `tidefall_buffer_`: `tidefall_buffer_pending_values`, `tidefall_buffer_refused_values_total` and so on.
 //
-// Worth an alert: rate(tidefall_undelivered_values_total[5m]) > 0; tidefall_buffer_pending_values that grows; and a
-// drain that does not end, which has been counted by tidefall_drains_total and not yet by
-// tidefall_processing_duration_seconds_count.
+// A partition tells how long it was full, and what was refused, when that is over: while a sink hangs,
+// tidefall_partitions_full alone says so, and the buffer's own tidefall_buffer_refused_values_total grows, which counts
+// the values answered `stale` and `stopped` too.
+//
+// Worth an alert: rate(tidefall_undelivered_values_total[5m]) > 0; rate(tidefall_refused_values_total[5m]) > 0, values
+// that a program lost unless it looks at what a write answers; tidefall_partitions_full that stays 1 for longer than a
+// drain takes; tidefall_buffer_pending_values that grows; and a drain that does not end, which has been counted by
+// tidefall_drains_total and not yet by tidefall_processing_duration_seconds_count.
 #pragma once
 
 #include <tidefall/buffer_options.hpp>
@@ -70,6 +80,10 @@ struct partition_metrics {
     std::array<std::uint64_t, 5> drains = {};       ///< by `drain_trigger`
     std::uint64_t drained_values = 0;               ///< in the tables of `drains`
     std::array<std::uint64_t, 4> undelivered = {};  ///< values, by `failure_reason`
+    std::int64_t full = 0;                          ///< found full and not swapped since, as `running` counts
+    std::uint64_t times_full = 0;                   ///< how often it was found full
+    std::chrono::nanoseconds full_sum = {};         ///< how long it was, the times that are over
+    std::uint64_t refused = 0;                      ///< values answered `full` in these times
     std::uint64_t exceptions = 0;                   ///< of the processor, or of the sorting before it
     std::vector<std::uint64_t> durations = {};      ///< drains that ended, by bucket, each in one; the last: longer
     std::chrono::nanoseconds duration_sum = {};     ///< of the drains that ended
@@ -186,6 +200,19 @@ public:
         add(series_of(e.buffer, e.partition)->undelivered[index(e.reason)], e.size);
     }
 
+    void on_partition_full(partition_full const& e) override {
+        auto const to = series_of(e.buffer, e.partition);
+        add(to->full, 1);
+        add(to->times_full, 1);
+    }
+
+    void on_partition_room(partition_room const& e) override {
+        auto const to = series_of(e.buffer, e.partition);
+        add(to->full, -1);
+        add(to->full_sum, e.duration.count());
+        add(to->refused, e.refused);
+    }
+
 private:
     template <typename T>
     using counter = detail::atomic<T>;  // relaxed everywhere: numbers, each for itself
@@ -206,6 +233,11 @@ private:
             for (std::size_t i = 0; i < reasons; ++i) {
                 now.undelivered[i] = undelivered[i].load(std::memory_order_relaxed);
             }
+            // The two events come from two threads, so the end of a time may be counted before its beginning is.
+            now.full = (std::max)(std::int64_t{0}, full.load(std::memory_order_relaxed));
+            now.times_full = times_full.load(std::memory_order_relaxed);
+            now.full_sum = std::chrono::nanoseconds(full_sum.load(std::memory_order_relaxed));
+            now.refused = refused.load(std::memory_order_relaxed);
             now.exceptions = exceptions.load(std::memory_order_relaxed);
             now.durations.reserve(durations.size());
             for (auto const& one : durations) now.durations.push_back(one.load(std::memory_order_relaxed));
@@ -219,6 +251,10 @@ private:
         std::array<counter<std::uint64_t>, triggers> drains{};
         counter<std::uint64_t> drained_values{0};
         std::array<counter<std::uint64_t>, reasons> undelivered{};
+        counter<std::int64_t> full{0};
+        counter<std::uint64_t> times_full{0};
+        counter<std::chrono::nanoseconds::rep> full_sum{0};
+        counter<std::uint64_t> refused{0};
         counter<std::uint64_t> exceptions{0};
         std::vector<counter<std::uint64_t>> durations;
         counter<std::chrono::nanoseconds::rep> duration_sum{0};
@@ -276,6 +312,20 @@ private:
         each([&](auto const& one, auto const& of) {
             for (std::size_t i = 0; i < reasons; ++i) text.sample(of + reason_labels[i], one.undelivered[i]);
         });
+
+        text.family("tidefall_partitions_full", "gauge",
+                    "Partitions in which a write found no room, and no swap has made any since.");
+        each([&](auto const& one, auto const& of) { text.sample("", of, std::to_string(one.full)); });
+
+        text.family("tidefall_partition_full_total", "counter",
+                    "Times that a write found no room, until the next swap.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.times_full); });
+
+        text.family("tidefall_full_seconds_total", "counter", "How long those times took that are over.");
+        each([&](auto const& one, auto const& of) { text.sample("", of, detail::seconds_text(one.full_sum)); });
+
+        text.family("tidefall_refused_values_total", "counter", "Values answered full in those times that are over.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.refused); });
 
         text.family("tidefall_exceptions_total", "counter",
                     "Exceptions of the processor, or of the sorting before it.");

@@ -19,6 +19,7 @@
 #include <tidefall/telemetry.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -55,6 +56,12 @@ class partition final : public detail::task {
 public:
     using value_type = typename Table::value_type;
 
+    /// No alarm outlives it.
+    ~partition() override {
+        schedule().ticks.unset(*this);
+        schedule().timeouts.unset(*this);
+    }
+
     /// Values that wait in the write table. Takes each stripe's lock for a moment.
     std::size_t size() const noexcept { return core_->home.left() ? 0 : stripes_.size(); }
 
@@ -80,6 +87,11 @@ private:
     /// How far a run got: to the end of the drain, to its deadline, until a stop took the rest over, or until another
     /// worker went on.
     enum class progress : std::uint8_t { ended, paused, taken_over, left_behind };
+
+    struct room {
+        nanoseconds duration;
+        std::uint64_t refused;
+    };
 
     using drained_tables = detail::drained_tables<Table>;
     using call_in_progress = detail::call_in_progress;
@@ -164,7 +176,7 @@ private:
 
     /// Blocks until there may be room, or the partition closed, at most until the overflow timeout after `since`;
     /// false if that passed. Where nobody else would drain, this thread does.
-    bool wait_for_room(time_point since) noexcept {
+    bool wait_for_room(time_point since) {
         auto const bound = [&] {
             detail::lock_guard const lock(mutex_);
             return detail::later(since, overflow_timeout_);
@@ -176,6 +188,9 @@ private:
         }
         return core_->wait_until([&] { return is_closed() || stripes_.has_room(); }, bound);
     }
+
+    /// A write found no room; the first since the last swap.
+    void tell_full() noexcept { report_.full(stripes_.size()); }
 
     /// A value that made room for a newer one.
     void hand_back_dropped(value_type& oldest) noexcept {
@@ -203,7 +218,7 @@ private:
     /// True once all that `flush` was to see has an outcome, or the partition stopped.
     bool settled(std::uint64_t target) const noexcept {
         detail::lock_guard const lock(mutex_);
-        return ended_ >= target || stop_announced_;
+        return (ended_ >= target || stop_announced_) && !dropping_;
     }
 
     /// Of a partition that settled: true if everything has an outcome, and nothing hangs in a call.
@@ -239,21 +254,21 @@ private:
     /// processor that hangs, or what is handed back. Once false it stays so.
     bool in_use() const noexcept {
         detail::lock_guard const lock(mutex_);
-        return !stop_announced_ || dropping_ || phase_ != phase::idle || counts_.late > 0;
+        return is_in_use();
     }
 
-    /// Of a partition that stopped and is not in use: gives back the memory of its tables.
+    /// Of a partition that stopped and is not in use: gives back its tables and their memory.
     void retire() noexcept {
-        detail::lock_guard const lock(mutex_);
         stripes_.shrink_to_fit();
-        drained_->clear();  // a stop that took a drain back has left them taken from
-        drained_->shrink_to_fit();
+        std::shared_ptr<drained_tables> unused;  // destroyed after the lock: what it keeps may be of the user's types
+        detail::lock_guard const lock(mutex_);
+        unused.swap(drained_);
     }
 
-    /// True once nothing more will happen: all has an outcome, or was given up.
+    /// True once nothing more will happen: all has an outcome, or was given up and handed back.
     bool stopped() const noexcept {
         detail::lock_guard const lock(mutex_);
-        return stop_announced_;
+        return stop_announced_ && !dropping_;
     }
 
     bool given_up() const noexcept {
@@ -298,6 +313,14 @@ private:
             dropping_ = false;
         }
         core_->changed();
+    }
+
+    /// Past the deadline of a stop: has the token of a call stopped that is running all the same. Threads have a
+    /// watchdog for that.
+    void stop_running_call() noexcept {
+        if (!schedule().manual()) return;
+        close(now());
+        on_overdue(now());
     }
 
     void count_in(buffer_stats& stats) const noexcept {
@@ -347,7 +370,7 @@ private:
                     request(drain_trigger::interval);
                 }
             }
-            if (detail::has_passed(trim_at_, now)) trim(now);
+            if (detail::has_passed(trim_at_, now)) trim();
             set_alarm();
         }
         core_->changed();
@@ -362,7 +385,7 @@ private:
         detail::stop_signal signal;
         {
             detail::lock_guard const lock(mutex_);
-            watched_until_ = detail::never;
+            unwatch();
             if (phase_ != phase::calling) return;
             timed_out = call_.time_out(now);
             stop = call_.signal_is_unspent() && (timed_out || past_stop(now));
@@ -374,14 +397,14 @@ private:
         if (timed_out && action_ == timeout_action::abandon) abandon(call);
         if (timed_out) report_.failed(failure_reason::timeout, size);
         if (stop) {
-            detail::inside_callback const inside(core_.get());
+            detail::inside_callback const inside(core_->this_thread, core_.get());
             signal.stop();
         }
     }
 
     /// Processes the drained table. Between calls it looks at `until`: from then on the rest waits for another run.
     bool run(time_point until) override {
-        detail::inside_callback const inside(core_.get());
+        detail::inside_callback const inside(core_->this_thread, core_.get());
         bool resumed = false;
         {
             detail::lock_guard const lock(mutex_);
@@ -409,9 +432,9 @@ private:
 
     time_point patience() noexcept override {
         detail::lock_guard const lock(mutex_);
-        if (!closed_) return detail::never;
+        if (!closed_ || !is_in_use()) return detail::never;  // it returns by itself
         if (given_up_ && phase_ == phase::calling) return (time_point::min)();
-        return detail::later(stop_at_, grace);  // for hooks and `undelivered`
+        return detail::later(stop_at_, detail::grace);  // for hooks and `undelivered`
     }
 
     /// Returns what `settled` is to be asked for.
@@ -433,7 +456,9 @@ private:
         ++begun_;
         requested_.reset();
         tick_at_ = detail::never;
-        remaining_ = swapped_ = stripes_.swap_tables(drained_->tables(), closed_);
+        std::optional<detail::fullness> ended;
+        remaining_ = swapped_ = stripes_.swap_tables(drained_->tables(), closed_, ended);
+        note_room(ended);
         if (remaining_ == 0) {
             ++ended_;
         } else {
@@ -443,7 +468,7 @@ private:
             phase_ = phase::queued;
             resumed_ = false;
             prepared_ = false;
-            if (!closed_) trim_at_ = detail::later(now(), detail::times(interval_, intervals_until_trim));
+            if (!closed_) set_trim();
             schedule().jobs.post(*this);
         }
         if (!closed_) set_alarm();
@@ -479,16 +504,16 @@ private:
         if (phase_ == phase::calling) watch();
     }
 
-    /// Gives back what an idle partition keeps, ten intervals after its last swap.
-    void trim(time_point now) noexcept {
+    /// Gives back what an idle partition keeps, ten intervals after its last swap. A busy one is looked at as long
+    /// after the end of its drain.
+    void trim() noexcept {
         trim_at_ = detail::never;
-        if (phase_ != phase::idle) {
-            trim_at_ = detail::later(now, detail::times(interval_, intervals_until_trim));
-            return;
-        }
+        if (phase_ != phase::idle) return;
         stripes_.shrink_to_fit();
         drained_->shrink_to_fit();
     }
+
+    void set_trim() noexcept { trim_at_ = detail::later(now(), detail::times(interval_, intervals_until_trim)); }
 
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
     void watch() noexcept {
@@ -500,8 +525,9 @@ private:
         schedule().timeouts.set(*this, at);
     }
 
+    /// Whatever was set is not any more: the timer alone knows, since it may have sounded an alarm already that is
+    /// heard later.
     void unwatch() noexcept {
-        if (watched_until_ == detail::never) return;
         watched_until_ = detail::never;
         schedule().timeouts.unset(*this);
     }
@@ -513,12 +539,20 @@ private:
         schedule().jobs.post(*this);
     }
 
+    void note_room(std::optional<detail::fullness> const& ended) noexcept {
+        if (ended) rooms_[rooms_[0] ? 1 : 0] = {now() - ended->since, ended->refused};
+    }
+
     bool past_stop(time_point now) const noexcept { return closed_ && detail::has_passed(stop_at_, now); }
     bool idle_and_closed() const noexcept { return closed_ && phase_ == phase::idle; }
+    bool is_in_use() const noexcept {
+        return !stop_announced_ || dropping_ || phase_ != phase::idle || counts_.late > 0;
+    }
 
     /// Counts what waits in the write table as dropped, from here on; `drop` hands it back.
     std::size_t lose_waiting() noexcept {
         given_up_ = true;
+        note_room(stripes_.end_fullness());
         auto const waiting = stripes_.size();
         counts_.taken += waiting;
         return lose(waiting);
@@ -555,7 +589,7 @@ private:
             end();
             return false;
         }
-        report_overflow();
+        report_limits();
         report_.processing_started(swapped_, trigger);
         return true;
     }
@@ -666,22 +700,22 @@ private:
     /// Gives a call up: its values have failed, and another worker goes on with the rest. Where that cannot be, the
     /// call is waited for.
     void abandon(call_in_progress::identity call) noexcept {
+        if (call.worker == nullptr) return;
         std::shared_ptr<drained_tables> fresh;
         if (detail::thrown_by([&] { fresh = std::make_shared<drained_tables>(stripes_.count()); })) return;
-        if (!schedule().release_from_call(call.worker)) return;
-        bool given_up = false;
+        if (!schedule().start_replacement()) return;
         {
             detail::lock_guard const lock(mutex_);
-            // It may have returned meanwhile.
+            // It may have returned meanwhile. One worker more is there, who may have left again.
             if (phase_ == phase::calling && call_.is(call.number) && !given_up_ &&
-                !detail::thrown_by([&] { drained_->keep_batch(); })) {
-                given_up = true;
+                !detail::thrown_by([&] { drained_->keep_batch(); }) && schedule().jobs.give_up(*call.worker, *this)) {
                 counts_.give_up(call_.give_up());
                 fresh_ = std::move(fresh);
-                hand_over();
+                phase_ = phase::queued;
+                unwatch();
             }
         }
-        if (!given_up) schedule().late_call_returned();
+        schedule().jobs.dismiss_surplus();
         core_->changed();
     }
 
@@ -710,7 +744,7 @@ private:
         if (given_up_ || past_stop(since)) return {};
         phase_ = phase::calling;
         remaining_ -= size;
-        auto const number = call_.begin(size, since);
+        auto const number = call_.begin(size, since, schedule().worker_here());
         watch();
         return {number, size, batch};
     }
@@ -751,11 +785,11 @@ private:
     /// A call that was given up has come to its end: what it did counts no more.
     void end_late(processor_call const& call) noexcept {
         give_back(call, failure_reason::timeout, nullptr);
+        schedule().jobs.late_call_returned(*schedule().worker_here());
         {
             detail::lock_guard const lock(mutex_);
             counts_.late -= call.size;
         }
-        schedule().late_call_returned();
         core_->changed();
     }
 
@@ -818,7 +852,7 @@ private:
     /// Gives back what was counted as lost: a batch that will not be called, the rest of the drained tables if it is
     /// ours, and what waits in the write table.
     void drop(std::size_t lost, bool rest_is_ours, std::span<value_type> batch) noexcept {
-        report_overflow();
+        report_limits();
         report_.dropped(failure_reason::stopped, lost);
         report_.give_back(batch, failure_reason::stopped, nullptr);
         if (rest_is_ours) give_back_rest(failure_reason::stopped, nullptr);
@@ -827,16 +861,21 @@ private:
         }
     }
 
-    /// Emits how many values made room for newer ones since the last time.
-    void report_overflow() noexcept {
+    /// Tells how many values made room for newer ones since the last time, and of a fullness that the swap ended.
+    void report_limits() noexcept {
         if (!core_->observed()) return;
-        std::size_t since_last_time = 0;
+        std::size_t dropped = 0;
+        std::array<std::optional<room>, 2> ended;
         {
             detail::lock_guard const lock(mutex_);
             auto const total = stripes_.dropped();
-            since_last_time = static_cast<std::size_t>(total - std::exchange(overflow_reported_, total));
+            dropped = static_cast<std::size_t>(total - std::exchange(overflow_reported_, total));
+            ended.swap(rooms_);
         }
-        report_.dropped(failure_reason::overflow, since_last_time);
+        for (auto const& one : ended) {
+            if (one) report_.has_room(one->duration, one->refused);
+        }
+        report_.dropped(failure_reason::overflow, dropped);
     }
 
     /// The drain is over; what was requested meanwhile follows at once.
@@ -846,6 +885,10 @@ private:
             ++ended_;
             phase_ = phase::idle;
             unwatch();
+            if (!closed_ && trim_at_ == detail::never) {
+                set_trim();
+                set_alarm();
+            }
             if (!given_up_ && (requested_ || closed_)) begin(closed_ ? drain_trigger::stop : *requested_);
         }
         if (claim_stop()) announce_stop();
@@ -860,13 +903,12 @@ private:
 
     /// The last code of the user that runs for the partition, but for a call that hangs.
     void announce_stop() noexcept {
+        report_limits();
         report_.partition_stopped(given_up() ? stop_reason::deadline : stop_reason::stopped);
         detail::lock_guard const lock(mutex_);
         stop_announced_ = true;
     }
 
-    /// How much longer than the deadline a destructor waits for user code beside the calls.
-    static constexpr nanoseconds grace = detail::recheck_interval;
     static constexpr int intervals_until_trim = 10;
 
     std::shared_ptr<core> const core_;
@@ -898,6 +940,8 @@ private:
     std::size_t batch_size_ = 1;
     std::optional<std::size_t> threshold_;
     std::optional<std::size_t> capacity_;
+    /// Fullnesses that ended and were not told of: by the last swap, and by a stop that drops what waits.
+    std::array<std::optional<room>, 2> rooms_;
     std::uint64_t overflow_reported_ = 0;  ///< values dropped to make room that hooks were told of
 
     time_point tick_at_ = detail::never;

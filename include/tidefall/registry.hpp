@@ -22,6 +22,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -125,7 +126,8 @@ public:
 
     /// Stops the buffer of that name as `buffer::stop` does, at most for its `shutdown_timeout` or `within`, and lets
     /// go of it, whether it was complete or not. Its processor is destroyed too, even where somebody still holds the
-    /// buffer, unless a call of it outlived the stop. Where nothing of that name is found it does nothing, and returns
+    /// buffer, unless a call of it outlived the stop: the registry keeps such a buffer until the call has ended, or for
+    /// its own destructor to wait for it. Where nothing of that name is found it does nothing, and returns
     /// an empty report: to stop twice is no error, nor from two threads, which both wait and get the same report.
     /// Throws `std::system_error` in a callback of that buffer; then nothing changed.
     drain_report stop(std::string_view name) {
@@ -163,8 +165,10 @@ private:
 
     struct content {
         detail::mutex mutex;
-        /// Guarded by mutex. Without a buffer: the name of one that is being started.
+        // Guarded by mutex.
+        /// Without a buffer: the name of one that is being started.
         std::unordered_map<std::string, std::shared_ptr<Buffer>, string_hash, std::equal_to<>> buffers;
+        std::vector<std::shared_ptr<Buffer>> with_calls;  ///< stopped, and a call of it runs all the same
 
         detail::mutex starting_runtime;
         std::shared_ptr<runtime> shared;  ///< guarded by starting_runtime
@@ -212,6 +216,7 @@ private:
     static constexpr auto never = (std::chrono::nanoseconds::max)();
 
     using base_type = tidefall::buffer<typename Buffer::table_type>;
+    static base_type& base_of(Buffer& one) noexcept { return one; }
     static base_type& base(found const& one) noexcept { return *one.buffer; }
 
     std::shared_ptr<runtime> shared_runtime() const {
@@ -252,13 +257,21 @@ private:
     /// Frees the name, unless another stop did and another buffer has it by now, and what the buffer needs no more:
     /// others may hold it for long.
     void forget(found const& stopped) {
+        std::vector<std::shared_ptr<Buffer>> ended;  // let go of after the lock
+        bool const has_calls = base(stopped).outlived_by_calls();
         {
             detail::lock_guard const lock(content_->mutex);
             auto const at = content_->buffers.find(stopped.name);
             if (at == content_->buffers.end() || at->second != stopped.buffer) return;
+            auto& kept = content_->with_calls;
+            auto const still = std::partition(kept.begin(), kept.end(),
+                                              [](auto const& one) { return base_of(*one).outlived_by_calls(); });
+            ended.assign(std::make_move_iterator(still), std::make_move_iterator(kept.end()));
+            kept.erase(still, kept.end());
+            if (has_calls) kept.push_back(stopped.buffer);
             content_->buffers.erase(at);
         }
-        base(stopped).retire();
+        if (!has_calls) base(stopped).retire();
     }
 
     // Invariant: content_ never changes.

@@ -95,8 +95,10 @@ struct items_dropped {
     std::size_t size = 0;
 };
 
-/// A write found no room in its partition: the first since there was some, one that then waits included. Told on the
-/// writer's thread.
+/// A write found no room in its partition: the first since a swap made some, whatever becomes of it. One that `block`
+/// has wait tells before it waits, one that `drop_oldest` accepts tells as well; one that only changes a key which a
+/// map holds needs no room. Told on the writer's thread, once: a partition stays full until `partition_room`, though an
+/// erasure or an update of the options make room before.
 struct partition_full {
     std::string_view buffer = {};
     std::size_t partition = 0;
@@ -104,12 +106,14 @@ struct partition_full {
     std::size_t size = 0;  ///< values that wait in the partition
 };
 
-/// A swap made room in a partition of which `partition_full` was told.
+/// A swap made room in a partition of which `partition_full` was told. Each of those has one of these, before
+/// `processing_start` of what was swapped out; where a stop passes its deadline without a swap, before
+/// `partition_stop`. The two may come from different threads, and so the second before the first has returned.
 struct partition_room {
     std::string_view buffer = {};
     std::size_t partition = 0;
-    std::chrono::nanoseconds duration = {};  ///< since it was full
-    std::uint64_t refused = 0;               ///< values answered `full` meanwhile
+    std::chrono::nanoseconds duration = {};  ///< from the write that found no room
+    std::uint64_t refused = 0;               ///< values answered `full` meanwhile; not those answered `stale`
 };
 
 /// Receives the events of one or more buffers: override what you want to see. No lock is held during a call.

@@ -20,7 +20,7 @@ struct event {
 }  // namespace
 
 std::size_t size_in_the_other_file();
-std::uint32_t thread_number_in_the_other_file();
+tidefall::detail::thread_state& thread_in_the_other_file();
 
 std::size_t size_in_the_other_file() {
     tidefall::queue<event> items({.partitions = 1, .runtime = tidefall::make_manual_runtime()},
@@ -29,6 +29,6 @@ std::size_t size_in_the_other_file() {
     return items.stop().processed == 1 ? sizeof items : 0;
 }
 
-std::uint32_t thread_number_in_the_other_file() {
-    return tidefall::detail::thread_number();
+tidefall::detail::thread_state& thread_in_the_other_file() {
+    return tidefall::detail::this_thread;
 }

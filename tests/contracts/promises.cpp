@@ -141,10 +141,10 @@ static_assert(sizeof(hash_map_table<int, int>) <= 64);
 }  // namespace
 
 std::size_t size_in_the_other_file();
-std::uint32_t thread_number_in_the_other_file();
+tidefall::detail::thread_state& thread_in_the_other_file();
 
 int main() {
     if (sizeof(events) != size_in_the_other_file()) return 1;
-    // One numbering of threads in the whole program.
-    return detail::thread_number() == thread_number_in_the_other_file() ? 0 : 1;
+    // One state of a thread in the whole program.
+    return &detail::this_thread == &thread_in_the_other_file() ? 0 : 1;
 }

@@ -264,6 +264,9 @@ struct scene {
     std::atomic<std::uint64_t> ended{0};
     std::atomic<std::uint64_t> started{0};
     std::atomic<std::uint64_t> stopped{0};
+    std::atomic<std::uint64_t> found_full{0};
+    std::atomic<std::uint64_t> made_room{0};
+    std::atomic<std::uint64_t> refused_full{0};  ///< values answered `full`, by what hooks are told
     std::atomic<std::uint64_t> failed{0};
     std::atomic<std::uint64_t> dropped{0};
 
@@ -429,12 +432,18 @@ public:
     void on_processing_stop(tidefall::processing_stop const& e) override { told(in_->ended, e.size); }
     void on_processing_failed(tidefall::processing_failed const& e) override { told(in_->failed, e.size); }
     void on_items_dropped(tidefall::items_dropped const& e) override { told(in_->dropped, e.size); }
+    /// In the middle of a write on this thread: one more, before that has its place, could break the order of its lane.
+    void on_partition_full(tidefall::partition_full const&) override { told(in_->found_full, 1, false); }
+    void on_partition_room(tidefall::partition_room const& e) override {
+        in_->refused_full += e.refused;
+        told(in_->made_room, 1);
+    }
 
 private:
-    void told(std::atomic<std::uint64_t>& sum, std::size_t size) {
+    void told(std::atomic<std::uint64_t>& sum, std::size_t size, bool writes = true) {
         typename scene<Kind>::callback const running(*in_);
         dice random(in_->drawn.seed + ++calls_);
-        if (random.one_in(8)) in_->visit([&](auto& to) { in_->write_one(to, Kind::inside); });
+        if (writes && random.one_in(8)) in_->visit([&](auto& to) { in_->write_one(to, Kind::inside); });
         bool const throws = in_->drawn.fails && random.one_in(16);
         if (throws) ++in_->thrown;
         sum += size;
@@ -649,6 +658,7 @@ std::vector<sum> sums(scene<Kind> const& in, tidefall::buffer_stats const& stats
         all.push_back({"dropped, by the hook", stats.dropped, in.dropped});
         all.push_back({"partitions started", in.drawn.how.partitions, in.started});
         all.push_back({"partitions stopped", in.drawn.how.partitions, in.stopped});
+        all.push_back({"full and room again", in.found_full, in.made_room});
     }
     return all;
 }
@@ -710,6 +720,7 @@ bool play(plan const& drawn) {
             INFO(one.what);
             CHECK(one.told == one.seen);
         }
+        CHECK(in->refused_full <= stats.refused);
         tests::check_conservation(stats);
     }
     in->close();

@@ -91,6 +91,12 @@ public:
         std::lock_guard const lock(mutex_);
         return lines_;
     }
+    /// Those of what the drains did: none of a partition's start, stop, fullness or room.
+    [[nodiscard]] std::vector<std::string> lines_of_drains() const {
+        auto all = lines();
+        std::erase_if(all, [](std::string const& line) { return line.starts_with("partition_"); });
+        return all;
+    }
     void clear() {
         std::lock_guard const lock(mutex_);
         lines_.clear();
@@ -116,6 +122,12 @@ public:
     }
     void on_items_dropped(tidefall::items_dropped const& e) override {
         add("items_dropped", e.partition, " " + std::to_string(e.size) + " " + reason(e.reason));
+    }
+    void on_partition_full(tidefall::partition_full const& e) override {
+        add("partition_full", e.partition, " " + std::to_string(e.size));
+    }
+    void on_partition_room(tidefall::partition_room const& e) override {
+        add("partition_room", e.partition, " " + std::to_string(e.refused));
     }
 
 private:

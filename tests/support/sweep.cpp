@@ -55,6 +55,8 @@ class failing_hook final : public tidefall::telemetry_hook {
     void on_processing_exception(tidefall::processing_exception const&) override { fault::pass(site::hook); }
     void on_processing_failed(tidefall::processing_failed const&) override { fault::pass(site::hook); }
     void on_items_dropped(tidefall::items_dropped const&) override { fault::pass(site::hook); }
+    void on_partition_full(tidefall::partition_full const&) override { fault::pass(site::hook); }
+    void on_partition_room(tidefall::partition_room const&) override { fault::pass(site::hook); }
 };
 
 /// A buffer on a clock of its own, and what becomes of its values.

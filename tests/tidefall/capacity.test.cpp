@@ -92,7 +92,7 @@ TEST_CASE("capacity: reject answers full, leaves the argument, and a drain has b
     CHECK(items.stats().refused == 2);
     clock->advance(0s);
     CHECK(seen.values() == std::vector<std::string>{"a", "b"});
-    CHECK(events->lines().at(1) == "processing_start 0 2 capacity");
+    CHECK(events->lines_of_drains().at(0) == "processing_start 0 2 capacity");
     CHECK(items.push(std::move(third)) == write_status::accepted);
     check_conservation(items.stats());
 }
@@ -405,8 +405,9 @@ TEST_CASE("capacity: drop_oldest takes the new item and hands the oldest to unde
     clock->advance(0s);
     CHECK(seen.values() == std::vector<std::string>{"c", "d", "e"});
     // Summed at the next drain.
-    CHECK(events->lines() == std::vector<std::string>{"partition_start 0", "items_dropped 0 2 overflow",
-                                                      "processing_start 0 3 capacity", "processing_stop 0 3"});
+    CHECK(events->lines_of_drains() == std::vector<std::string>{"items_dropped 0 2 overflow",
+                                                                "processing_start 0 3 capacity",
+                                                                "processing_stop 0 3"});
     events->clear();
     items.push("f");
     clock->advance(1s);
@@ -486,7 +487,7 @@ TEST_CASE("capacity: one that is set below what waits starts a drain at once, an
     CHECK(items.push(5) == write_status::full);
     clock->advance(0s);
     CHECK(seen.values().size() == 5);
-    CHECK(events->lines().at(1) == "processing_start 0 5 capacity");
+    CHECK(events->lines_of_drains().at(0) == "processing_start 0 5 capacity");
     items.update_options({.capacity = std::optional<std::size_t>{}});
     for (int i = 0; i < 100; ++i) CHECK(items.push(i) == write_status::accepted);
 }
@@ -505,7 +506,7 @@ TEST_CASE("capacity: beside a lower threshold the threshold starts the drains") 
     for (int i = 0; i < 4; ++i) CHECK(items.push(i) == write_status::accepted);
     CHECK(items.push(4) == write_status::full);
     clock->advance(0s);
-    CHECK(events->lines().at(1) == "processing_start 0 4 threshold");
+    CHECK(events->lines_of_drains().at(0) == "processing_start 0 4 threshold");
 }
 
 TEST_CASE("capacity: after a stop a full partition answers stopped") {

@@ -355,6 +355,8 @@ TEST_CASE("definition: every option of an overlay goes before the defaults") {
                                 .overflow = tidefall::overflow_policy::drop_oldest,
                                 .overflow_timeout = 16s,
                                 .shutdown_timeout = 17s,
+                                .calls_at_destruction = tidefall::destruction_action::leave,
+                                .unheard = tidefall::unheard_action::ignore,
                                 .telemetry = hook,
                                 .runtime = clock};
     options all;
@@ -370,6 +372,8 @@ TEST_CASE("definition: every option of an overlay goes before the defaults") {
     CHECK(all.overflow == tidefall::overflow_policy::drop_oldest);
     CHECK(all.overflow_timeout == 16s);
     CHECK(all.shutdown_timeout == 17s);
+    CHECK(all.calls_at_destruction == tidefall::destruction_action::leave);
+    CHECK(all.unheard == tidefall::unheard_action::ignore);
     CHECK(all.telemetry == hook);
     CHECK(all.runtime == clock);
 

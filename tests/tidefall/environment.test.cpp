@@ -59,7 +59,8 @@ bool same(options const& a, options const& b) {
            a.processing_batch_size == b.processing_batch_size && a.processing_timeout == b.processing_timeout &&
            a.timeout_action == b.timeout_action && a.drain_threshold == b.drain_threshold && a.capacity == b.capacity &&
            a.overflow == b.overflow && a.overflow_timeout == b.overflow_timeout &&
-           a.shutdown_timeout == b.shutdown_timeout && a.telemetry == b.telemetry && a.runtime == b.runtime;
+           a.shutdown_timeout == b.shutdown_timeout && a.calls_at_destruction == b.calls_at_destruction &&
+           a.unheard == b.unheard && a.telemetry == b.telemetry && a.runtime == b.runtime;
 }
 
 /// Unlike the defaults in every field.
@@ -75,6 +76,8 @@ options unusual() {
             .overflow = tidefall::overflow_policy::drop_oldest,
             .overflow_timeout = 16s,
             .shutdown_timeout = 17s,
+            .calls_at_destruction = tidefall::destruction_action::leave,
+            .unheard = tidefall::unheard_action::ignore,
             .telemetry = std::make_shared<tidefall::telemetry_hook>(),
             .runtime = tidefall::make_manual_runtime()};
 }
@@ -93,8 +96,10 @@ TEST_CASE("environment: each variable changes its option and no other") {
         std::string text;
         std::function<void(options&)> change;
     };
+    using tidefall::destruction_action;
     using tidefall::overflow_policy;
     using tidefall::timeout_action;
+    using tidefall::unheard_action;
     std::vector<row> const table{
         {"TF_NAME", "orders", [](options& o) { o.name = "orders"; }},
         {"TF_PARTITIONS", "7", [](options& o) { o.partitions = 7; }},
@@ -109,6 +114,8 @@ TEST_CASE("environment: each variable changes its option and no other") {
         {"TF_OVERFLOW", "block", [](options& o) { o.overflow = overflow_policy::block; }},
         {"TF_OVERFLOW_TIMEOUT", "0s", [](options& o) { o.overflow_timeout = 0s; }},
         {"TF_SHUTDOWN_TIMEOUT", "never", [](options& o) { o.shutdown_timeout = forever; }},
+        {"TF_CALLS_AT_DESTRUCTION", "wait", [](options& o) { o.calls_at_destruction = destruction_action::wait; }},
+        {"TF_UNHEARD", "say_once", [](options& o) { o.unheard = unheard_action::say_once; }},
     };
     auto const base = unusual();
     for (auto const& each : table) {
@@ -120,6 +127,8 @@ TEST_CASE("environment: each variable changes its option and no other") {
         CHECK(same(options_from_environment("TF", base), expected));
     }
     CHECK(with("TF_TIMEOUT_ACTION", "abandon").timeout_action == timeout_action::abandon);
+    CHECK(with("TF_CALLS_AT_DESTRUCTION", "leave").calls_at_destruction == destruction_action::leave);
+    CHECK(with("TF_UNHEARD", "ignore").unheard == unheard_action::ignore);
     environment_variable const capacity("TF_CAPACITY", "1");
     CHECK(with("TF_OVERFLOW", "drop_oldest").overflow == overflow_policy::drop_oldest);
 }
@@ -283,13 +292,22 @@ TEST_CASE("environment: names of enumerators are read as they are written in the
         environment_variable const set("TF_OVERFLOW", text);
         CHECK(message_with() == refused("TF_OVERFLOW", text, "block, reject or drop_oldest"));
     }
+    for (std::string const text : {"Wait", "leave ", "0", "abandon", "none"}) {
+        environment_variable const set("TF_CALLS_AT_DESTRUCTION", text);
+        CHECK(message_with() == refused("TF_CALLS_AT_DESTRUCTION", text, "wait or leave"));
+    }
+    for (std::string const text : {"say-once", "SAY_ONCE", "say", "1", "none"}) {
+        environment_variable const set("TF_UNHEARD", text);
+        CHECK(message_with() == refused("TF_UNHEARD", text, "say_once or ignore"));
+    }
 }
 
 TEST_CASE("environment: an empty variable is as if it were not set") {
     auto const base = unusual();
-    for (std::string const variable : {"TF_NAME", "TF_PARTITIONS", "TF_PROCESSING_INTERVAL", "TF_PROCESSING_BATCH_SIZE",
-                                       "TF_PROCESSING_TIMEOUT", "TF_TIMEOUT_ACTION", "TF_DRAIN_THRESHOLD",
-                                       "TF_CAPACITY", "TF_OVERFLOW", "TF_OVERFLOW_TIMEOUT", "TF_SHUTDOWN_TIMEOUT"}) {
+    for (std::string const variable :
+         {"TF_NAME", "TF_PARTITIONS", "TF_PROCESSING_INTERVAL", "TF_PROCESSING_BATCH_SIZE", "TF_PROCESSING_TIMEOUT",
+          "TF_TIMEOUT_ACTION", "TF_DRAIN_THRESHOLD", "TF_CAPACITY", "TF_OVERFLOW", "TF_OVERFLOW_TIMEOUT",
+          "TF_SHUTDOWN_TIMEOUT", "TF_CALLS_AT_DESTRUCTION", "TF_UNHEARD"}) {
         environment_variable const set(variable, "");
         CHECK(same(options_from_environment("TF", base), base));
     }

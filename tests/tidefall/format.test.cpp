@@ -64,11 +64,13 @@ struct fmt::formatter<point> : fmt::formatter<std::string> {
 };
 
 TEST_CASE("format: every enumerator has its name") {
+    using tidefall::destruction_action;
     using tidefall::drain_trigger;
     using tidefall::failure_reason;
     using tidefall::overflow_policy;
     using tidefall::stop_reason;
     using tidefall::timeout_action;
+    using tidefall::unheard_action;
     using tidefall::write_status;
     CHECK(text(write_status::accepted) == "accepted");
     CHECK(text(write_status::stale) == "stale");
@@ -83,6 +85,10 @@ TEST_CASE("format: every enumerator has its name") {
     CHECK(text(overflow_policy::block) == "block");
     CHECK(text(overflow_policy::reject) == "reject");
     CHECK(text(overflow_policy::drop_oldest) == "drop_oldest");
+    CHECK(text(destruction_action::wait) == "wait");
+    CHECK(text(destruction_action::leave) == "leave");
+    CHECK(text(unheard_action::say_once) == "say_once");
+    CHECK(text(unheard_action::ignore) == "ignore");
     CHECK(text(drain_trigger::interval) == "interval");
     CHECK(text(drain_trigger::threshold) == "threshold");
     CHECK(text(drain_trigger::capacity) == "capacity");
@@ -116,7 +122,7 @@ TEST_CASE("format: options, all of them in order") {
     CHECK(text(tidefall::options{.partitions = 4}) ==
           "name=tidefall partitions=4 processing_interval=5s processing_batch_size=10 processing_timeout=60s "
           "timeout_action=wait drain_threshold=none capacity=none overflow=block overflow_timeout=60s "
-          "shutdown_timeout=60s telemetry=none runtime=none");
+          "shutdown_timeout=60s calls_at_destruction=wait unheard=say_once telemetry=none runtime=none");
     CHECK(text(tidefall::options{.name = "my events",
                                  .partitions = 1,
                                  .processing_interval = 1500us,
@@ -128,11 +134,17 @@ TEST_CASE("format: options, all of them in order") {
                                  .overflow = tidefall::overflow_policy::drop_oldest,
                                  .overflow_timeout = 0s,
                                  .shutdown_timeout = 1ns,
+                                 .calls_at_destruction = tidefall::destruction_action::leave,
+                                 .unheard = tidefall::unheard_action::ignore,
                                  .telemetry = std::make_shared<tidefall::telemetry_hook>(),
                                  .runtime = tidefall::make_manual_runtime()}) ==
           "name=\"my events\" partitions=1 processing_interval=1500us processing_batch_size=512 "
           "processing_timeout=never timeout_action=abandon drain_threshold=7 capacity=8 overflow=drop_oldest "
-          "overflow_timeout=0s shutdown_timeout=1ns telemetry=set runtime=set");
+          "overflow_timeout=0s shutdown_timeout=1ns calls_at_destruction=leave unheard=ignore telemetry=set "
+          "runtime=set");
+    CHECK(text(tidefall::options_overlay{.calls_at_destruction = tidefall::destruction_action::leave,
+                                         .unheard = tidefall::unheard_action::say_once}) ==
+          "calls_at_destruction=leave unheard=say_once");
 }
 
 TEST_CASE("format: an update prints what it names") {
@@ -249,6 +261,10 @@ TEST_CASE("format: events, with both their times") {
     CHECK(text(tidefall::items_dropped{
               .buffer = "b", .partition = 1, .reason = tidefall::failure_reason::overflow, .size = 3}) ==
           "buffer=b partition=1 reason=overflow size=3");
+    CHECK(text(tidefall::partition_full{.buffer = "b", .partition = 1, .system_time = noon, .size = 3}) ==
+          "buffer=b partition=1 system_time=2026-11-21T12:00:00.250000Z size=3");
+    CHECK(text(tidefall::partition_room{.buffer = "b", .partition = 1, .duration = 1500ms, .refused = 42}) ==
+          "buffer=b partition=1 duration=1500ms refused=42");
 }
 
 TEST_CASE("format: a time is in UTC, whatever day it is") {

@@ -91,6 +91,9 @@ void emit_all(tidefall::telemetry_hook& hook) {
     hook.on_processing_stop({.buffer = "b", .partition = 1, .duration = 2ms, .size = 3});
     hook.on_items_dropped({.buffer = "b", .partition = 1, .reason = failure_reason::overflow, .size = 4});
     hook.on_items_dropped({.buffer = "b", .partition = 1, .reason = failure_reason::stopped, .size = 4});
+    hook.on_partition_full({.buffer = "b", .partition = 1, .size = 100});
+    hook.on_partition_room({.buffer = "b", .partition = 1, .duration = 50ms, .refused = 0});
+    hook.on_partition_room({.buffer = "b", .partition = 1, .duration = 50ms, .refused = 9'600});
     hook.on_partition_stop({.buffer = "b", .partition = 1, .duration = 5s, .reason = stop_reason::stopped});
     hook.on_partition_stop({.buffer = "b", .partition = 1, .duration = 5s, .reason = stop_reason::deadline});
 }
@@ -103,6 +106,9 @@ lines const every_event = {"info partition_start buffer=b partition=1",
                            "debug processing_stop buffer=b partition=1 duration=2ms size=3",
                            "warning items_dropped buffer=b partition=1 reason=overflow size=4",
                            "error items_dropped buffer=b partition=1 reason=stopped size=4",
+                           "warning partition_full buffer=b partition=1 size=100",
+                           "info partition_room buffer=b partition=1 duration=50ms refused=0",
+                           "warning partition_room buffer=b partition=1 duration=50ms refused=9600",
                            "info partition_stop buffer=b partition=1 duration=5s reason=stopped",
                            "warning partition_stop buffer=b partition=1 duration=5s reason=deadline"};
 
@@ -144,21 +150,23 @@ TEST_CASE("log_telemetry: the time is the event's, or else that of the line") {
     hook->on_partition_start({.buffer = "b", .system_time = leap_day});
     hook->on_processing_start({.buffer = "b", .system_time = leap_day});
     hook->on_processing_failed({.buffer = "b", .system_time = leap_day});
+    hook->on_partition_full({.buffer = "b", .system_time = leap_day});
     auto const before = std::chrono::system_clock::now();
     hook->on_processing_stop({.buffer = "b"});
     auto const after = std::chrono::system_clock::now();
     auto const all = file.lines();
-    REQUIRE(all.size() == 4);
+    REQUIRE(all.size() == 5);
     CHECK(all[0] == "2000-02-29T23:59:59.000000Z info partition_start buffer=b partition=0");
     CHECK(all[1].substr(0, 28) == "2000-02-29T23:59:59.000000Z ");
     CHECK(all[2].substr(0, 28) == "2000-02-29T23:59:59.000000Z ");
+    CHECK(all[3] == "2000-02-29T23:59:59.000000Z warning partition_full buffer=b partition=0 size=0");
     // Such times sort as texts. A wall clock may be set meanwhile.
     auto const time = [](std::chrono::system_clock::time_point one) {
         auto const event = fmt::format("{}", tidefall::partition_start{.buffer = "b", .system_time = one});
         return event.substr(event.find("system_time=") + 12);
     };
-    CHECK(time(before - 1h) <= all[3].substr(0, 27));
-    CHECK(all[3].substr(0, 27) <= time(after + 1h));
+    CHECK(time(before - 1h) <= all[4].substr(0, 27));
+    CHECK(all[4].substr(0, 27) <= time(after + 1h));
 }
 
 TEST_CASE("log_telemetry: a real buffer's life") {
@@ -191,6 +199,35 @@ TEST_CASE("log_telemetry: a real buffer's life") {
               "debug processing_stop buffer=\"my orders\" partition=0 duration=3s size=3",
               "error items_dropped buffer=\"my orders\" partition=0 reason=stopped size=1",
               "warning partition_stop buffer=\"my orders\" partition=0 duration=8s reason=deadline"});
+}
+
+TEST_CASE("log_telemetry: a writer that ignores what it is answered is heard of at level info") {
+    auto const clock = tidefall::make_manual_runtime();
+    temporary_file const file;
+    {
+        tidefall::queue<int> spans({.name = "spans",
+                                    .partitions = 1,
+                                    .processing_batch_size = 100,
+                                    .capacity = 100,
+                                    .overflow = tidefall::overflow_policy::reject,
+                                    .telemetry = make_log_telemetry(file.get(), {.level = log_level::info}),
+                                    .runtime = clock},
+                                   [&](std::span<int>) { clock->advance(50ms); });
+        for (int i = 0; i < 10'000; ++i) {
+            spans.push(i);
+            if (i % 2'500 == 2'499) clock->advance(1ms);
+        }
+        spans.stop();
+        CHECK(spans.stats().refused == 9'600);
+        CHECK(spans.stats().hook_failures == 0);
+    }
+    lines told = {"info partition_start buffer=spans partition=0"};
+    for (int drain = 0; drain < 4; ++drain) {
+        told.emplace_back("warning partition_full buffer=spans partition=0 size=100");
+        told.emplace_back("warning partition_room buffer=spans partition=0 duration=0s refused=2400");
+    }
+    told.emplace_back("info partition_stop buffer=spans partition=0 duration=200ms reason=stopped");
+    CHECK(without_times(file.lines()) == told);
 }
 
 TEST_CASE("log_telemetry: a logger gets the level and what stands after it") {

@@ -129,6 +129,18 @@ tidefall_undelivered_values_total{buffer="orders",partition="0",reason="exceptio
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="timeout"} 1
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="overflow"} 0
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="stopped"} 0
+# HELP tidefall_partitions_full Partitions in which a write found no room, and no swap has made any since.
+# TYPE tidefall_partitions_full gauge
+tidefall_partitions_full{buffer="orders",partition="0"} 0
+# HELP tidefall_partition_full_total Times that a write found no room, until the next swap.
+# TYPE tidefall_partition_full_total counter
+tidefall_partition_full_total{buffer="orders",partition="0"} 0
+# HELP tidefall_full_seconds_total How long those times took that are over.
+# TYPE tidefall_full_seconds_total counter
+tidefall_full_seconds_total{buffer="orders",partition="0"} 0
+# HELP tidefall_refused_values_total Values answered full in those times that are over.
+# TYPE tidefall_refused_values_total counter
+tidefall_refused_values_total{buffer="orders",partition="0"} 0
 # HELP tidefall_exceptions_total Exceptions of the processor, or of the sorting before it.
 # TYPE tidefall_exceptions_total counter
 tidefall_exceptions_total{buffer="orders",partition="0"} 2
@@ -215,7 +227,7 @@ TEST_CASE("metrics: one hook serves several buffers, a family is said once, and 
                 CHECK(line.rfind(families.back(), 0) == 0);
             }
         }
-        CHECK(families.size() == 6 + 12);
+        CHECK(families.size() == 10 + 12);
     }
     auto const all = metrics->snapshot();
     REQUIRE(all.size() == 3);
@@ -286,6 +298,53 @@ TEST_CASE("metrics: buffers of one name are added up") {
                   return other.substr(0, other.rfind(' ')) == line.substr(0, line.rfind(' '));
               }) == 1);
     }
+}
+
+TEST_CASE("metrics: how often and how long partitions were full, what was refused, and which are full now") {
+    tidefall::metrics_telemetry metrics;
+    auto const sample = [&](char const* family, char const* partition) {
+        auto const labels = std::string(R"({buffer="a",partition=")") + partition + R"("})";
+        return value_of(metrics.prometheus(), "tidefall_" + std::string(family) + labels);
+    };
+    metrics.on_partition_start({.buffer = "a", .partition = 0});
+    CHECK(sample("partitions_full", "0") == 0);
+    CHECK(sample("refused_values_total", "0") == 0);
+    metrics.on_partition_full({.buffer = "a", .partition = 0, .size = 100});
+    metrics.on_partition_full({.buffer = "a", .partition = 3, .size = 100});
+    CHECK(sample("partitions_full", "0") == 1);
+    CHECK(sample("partitions_full", "3") == 1);
+    CHECK(sample("partition_full_total", "0") == 1);
+    metrics.on_partition_room({.buffer = "a", .partition = 0, .duration = 1500ms, .refused = 9'600});
+    CHECK(sample("partitions_full", "0") == 0);
+    CHECK(sample("partitions_full", "3") == 1);
+    metrics.on_partition_full({.buffer = "a", .partition = 0, .size = 100});
+    metrics.on_partition_room({.buffer = "a", .partition = 0, .duration = 250ms, .refused = 0});
+    CHECK(sample("partition_full_total", "0") == 2);
+    CHECK(sample("refused_values_total", "0") == 9'600);
+    CHECK(sample("refused_values_total", "3") == 0);
+    CHECK(has(metrics.prometheus(), R"(tidefall_full_seconds_total{buffer="a",partition="0"} 1.75)"));
+    auto const all = metrics.snapshot();
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].full == 0);
+    CHECK(all[0].times_full == 2);
+    CHECK(all[0].full_sum == 1750ms);
+    CHECK(all[0].refused == 9'600);
+    CHECK(all[1].partition == 3);
+    CHECK(all[1].full == 1);
+    CHECK(all[1].times_full == 1);
+    CHECK(all[1].full_sum == 0s);
+}
+
+TEST_CASE("metrics: a swap that is counted before the write that found no room leaves no partition full") {
+    // A writer has told nothing yet when the worker tells that there is room.
+    tidefall::metrics_telemetry metrics;
+    metrics.on_partition_room({.buffer = "a", .duration = 1ms, .refused = 1});
+    CHECK(has(metrics.prometheus(), R"(tidefall_partitions_full{buffer="a",partition="0"} 0)"));
+    metrics.on_partition_full({.buffer = "a"});
+    CHECK(has(metrics.prometheus(), R"(tidefall_partitions_full{buffer="a",partition="0"} 0)"));
+    CHECK(has(metrics.prometheus(), R"(tidefall_partition_full_total{buffer="a",partition="0"} 1)"));
+    metrics.on_partition_full({.buffer = "a"});
+    CHECK(has(metrics.prometheus(), R"(tidefall_partitions_full{buffer="a",partition="0"} 1)"));
 }
 
 TEST_CASE("metrics: what is forgotten is not shown, and begins at 0 when it comes back") {
@@ -388,6 +447,8 @@ TEST_CASE("metrics: readers and writers at once") {
                     metrics.on_processing_exception({.buffer = "a", .partition = partition});
                     metrics.on_processing_failed({.buffer = "a", .partition = partition, .size = 2});
                     metrics.on_items_dropped({.buffer = "a", .partition = partition, .size = 1});
+                    metrics.on_partition_full({.buffer = "a", .partition = partition, .size = 3});
+                    metrics.on_partition_room({.buffer = "a", .partition = partition, .duration = 2ns, .refused = 4});
                     metrics.on_processing_stop(
                         {.buffer = "a", .partition = partition, .duration = (i % 3) * std::chrono::milliseconds(600)});
                     metrics.on_partition_stop({.buffer = "a", .partition = partition});
@@ -422,6 +483,10 @@ TEST_CASE("metrics: readers and writers at once") {
         CHECK(one.exceptions == events);
         CHECK(count_of(one, tidefall::failure_reason::exception) == 2 * events);
         CHECK(count_of(one, tidefall::failure_reason::stopped) == events);
+        CHECK(one.full == 0);
+        CHECK(one.times_full == events);
+        CHECK(one.full_sum == events * 2ns);
+        CHECK(one.refused == 4 * events);
         CHECK(one.durations[0] + one.durations[1] + one.durations[2] == events);
     }
 }

@@ -92,8 +92,10 @@ std::vector<bad<Options>> bad_numbers() {
 }
 
 std::vector<bad<options>> bad_options() {
+    using tidefall::destruction_action;
     using tidefall::overflow_policy;
     using tidefall::timeout_action;
+    using tidefall::unheard_action;
     std::vector<bad<options>> table{
         {"name", "empty", "a name", [](options& o) { o.name = ""; }},
         {"partitions", "0", "1 to 65536", [](options& o) { o.partitions = 0; }},
@@ -114,6 +116,12 @@ std::vector<bad<options>> bad_options() {
              o.capacity = 1;
              o.overflow = overflow_policy{9};
          }},
+        {"calls_at_destruction", "2", "wait or leave",
+         [](options& o) { o.calls_at_destruction = destruction_action{2}; }},
+        {"calls_at_destruction", "255", "wait or leave",
+         [](options& o) { o.calls_at_destruction = destruction_action{255}; }},
+        {"unheard", "2", "say_once or ignore", [](options& o) { o.unheard = unheard_action{2}; }},
+        {"unheard", "255", "say_once or ignore", [](options& o) { o.unheard = unheard_action{255}; }},
     };
     for (auto& row : bad_durations<options>()) table.push_back(std::move(row));
     for (auto& row : bad_numbers<options>()) table.push_back(std::move(row));
@@ -154,6 +162,8 @@ TEST_CASE("options: the defaults") {
     CHECK(defaults.overflow == tidefall::overflow_policy::block);
     CHECK(defaults.overflow_timeout == 60s);
     CHECK(defaults.shutdown_timeout == 60s);
+    CHECK(defaults.calls_at_destruction == tidefall::destruction_action::wait);
+    CHECK(defaults.unheard == tidefall::unheard_action::say_once);
     CHECK_FALSE(defaults.telemetry);
     CHECK_FALSE(defaults.runtime);
 }
@@ -257,6 +267,8 @@ TEST_CASE("options: the ends of every range are accepted") {
     CHECK(starts({.overflow_timeout = 0s}));
     CHECK(starts({.overflow_timeout = forever}));
     CHECK(starts({.shutdown_timeout = forever}));
+    CHECK(starts({.calls_at_destruction = tidefall::destruction_action::leave}));
+    CHECK(starts({.unheard = tidefall::unheard_action::ignore}));
     // With no time for a shutdown, nothing is processed.
     CHECK_FALSE(starts({.shutdown_timeout = 0s}));
 }

@@ -111,16 +111,6 @@ TEST_CASE("queue: threads are spread evenly over the partitions and each stays w
     for (std::size_t i = 0; i < partitions; ++i) CHECK(items.partition(i).size() == 6);
 }
 
-TEST_CASE("queue: the numbers of threads start over, and every thread still has its place") {
-    auto const clock = tidefall::make_manual_runtime();
-    auto const next = GENERATE(tidefall::detail::thread_numbers - 4, std::numeric_limits<std::uint32_t>::max() - 4);
-    tidefall::detail::threads_numbered.store(next, std::memory_order_relaxed);
-    tidefall::queue<int> items({.partitions = 3, .runtime = clock}, [](std::span<int>) {});
-    for (int i = 0; i < 12; ++i) std::thread([&] { items.push(i); }).join();
-    CHECK(items.size() == 12);
-    for (std::size_t i = 0; i < 3; ++i) CHECK(items.partition(i).size() >= 3);
-}
-
 TEST_CASE("queue: a partition key routes by its hash, and a character array or pointer as a string") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<event> items({.partitions = 64, .runtime = clock}, [](std::span<event>) {});

@@ -149,7 +149,9 @@ BUFFER_TEST_CASE("telemetry: combine calls each hook, in order, also after one t
     // Every event passes through.
     auto const drops = std::make_shared<event_log>();
     tidefall::combine(drops)->on_items_dropped({.partition = 7, .size = 2});
-    CHECK(drops->lines() == lines{"items_dropped 7 2 stopped"});
+    tidefall::combine(drops)->on_partition_full({.partition = 7, .size = 5});
+    tidefall::combine(drops)->on_partition_room({.partition = 7, .refused = 3});
+    CHECK(drops->lines() == lines{"items_dropped 7 2 stopped", "partition_full 7 5", "partition_room 7 3"});
 }
 
 BUFFER_TEST_CASE("telemetry: what hooks and undelivered throw is swallowed and counted", EVERY_BUFFER) {

@@ -18,7 +18,7 @@ public:
     /// Which call, and who makes it.
     struct identity {
         std::uint64_t number = 0;
-        std::uint64_t worker = 0;  ///< 0: no worker of a runtime
+        detail::worker* worker = nullptr;  ///< null: no worker of a runtime. It is there for as long as the call is.
     };
 
     /// How it ended.
@@ -35,12 +35,12 @@ public:
     }
 
     /// Returns the call's number, never 0.
-    std::uint64_t begin(std::size_t size, time_point now) noexcept {
+    std::uint64_t begin(std::size_t size, time_point now, worker* by) noexcept {
         since_ = now;
         deadline_ = later(now, timeout_);
         timed_out_ = false;
         size_ = size;
-        call_ = {.number = ++begun_, .worker = this_thread.worker};
+        call_ = {.number = ++begun_, .worker = by};
         return begun_;
     }
 

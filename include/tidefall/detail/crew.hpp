@@ -7,39 +7,37 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
+#include <list>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace tidefall::inline v0::detail {
 
 /// The threads of a runtime: a timer, a watchdog, workers. All are started at once; if one cannot be, those that
-/// were are joined and the constructor throws.
+/// were are joined and the constructor throws. Later one more is started in the place of a worker whose call is given
+/// up, or whose thread ends in one; where that cannot be, the watchdog tries again each time it looks.
 ///
-/// A worker whose call is given up, or whose thread ends in one, is replaced by another thread of its name.
-///
-/// The destructor joins every thread but those with a job that outstayed its deadline, and, where it runs on one of
-/// the threads itself, joins none. What it leaves behind keeps all it needs alive and ends with its job.
-class crew final : worker_source {
+/// The destructor joins every thread but those with a job that outstayed its deadline or that was given up, and, where
+/// it runs on one of the threads itself, joins none. What it leaves behind keeps all it needs alive, goes on until no
+/// job is left, and ends.
+class crew {
 public:
     crew(std::shared_ptr<scheduler> serves, std::size_t workers, std::string const& name)
-        : name_(name), shared_(std::make_shared<shared>(std::move(serves), workers)) {
-        threads_.reserve(workers + first_worker);
+        : shared_(std::make_shared<shared>(std::move(serves), name)) {
+        auto& schedule = *shared_->schedule;
+        schedule.jobs.want_workers(workers);
+        schedule.set_workers(shared_.get());
         try {
-            threads_.push_back(start(name + "/timer", [](shared& all, auto const&) { all.keep_time(); }));
-            threads_.push_back(start(name + "/watch", [](shared& all, auto const&) { all.watch(); }));
-            while (threads_.size() < workers + first_worker) {
-                threads_.push_back(start_worker(threads_.size(), shared_->duties[threads_.size()]));
-            }
+            shared_->start(role::timer);
+            shared_->start(role::watchdog);
+            for (std::size_t i = 0; i < workers; ++i) shared_->start(role::worker);
         } catch (...) {
             shut_down();
-            shared_->schedule->timeouts.shut_down();
-            for (auto& started : threads_) started.join();
+            schedule.timeouts.shut_down();
+            while (auto* const one = shared_->next_but(role::none)) shared_->end(*one, true);
             throw;
         }
-        shared_->schedule->set_workers(this);
     }
 
     crew(crew const&) = delete;
@@ -48,202 +46,258 @@ public:
     ~crew() {
         if (home_.left()) {  // the threads are the parent's
             leave_forever(shared_);
-            leave_forever(std::move(threads_));
             return;
         }
-        shared_->schedule->set_workers(nullptr);
+        shared_->keep_members();
         shut_down();
-        auto const here = this_thread_id();
-        bool from_inside = false;
-        for (auto const& one : threads_) from_inside = from_inside || one.get_id() == here;
+        bool const from_inside = shared_->schedule->serves_this_thread();
         bool workers_left = !from_inside;
-        for (std::size_t index = first_worker; index < threads_.size(); ++index) {
-            bool const left = !from_inside && shared_->wait_for(index);
-            end(threads_[index], left);
+        while (auto* const worker = shared_->next(role::worker)) {
+            bool const left = !from_inside && shared_->wait_for(*worker);
+            shared_->end(*worker, left);
             workers_left = workers_left && left;
         }
         // The watchdog stays for as long as there is a worker.
-        end(threads_[watchdog], workers_left && shared_->wait_for(watchdog));
-        end(threads_[timekeeper], !from_inside);
+        if (auto* const watchdog = shared_->next(role::watchdog)) {
+            shared_->end(*watchdog, workers_left && shared_->wait_for(*watchdog));
+        }
+        if (auto* const timer = shared_->next(role::timer)) shared_->end(*timer, !from_inside);
+        shared_->disown();
     }
 
 private:
-    // The order of the threads.
-    static constexpr std::size_t timekeeper = 0;
-    static constexpr std::size_t watchdog = 1;
-    static constexpr std::size_t first_worker = 2;
+    enum class role : std::uint8_t { none, timer, watchdog, worker };
 
-    /// What a thread does: the task that it has in hand, whose user's code may hang.
-    struct duty {
-        explicit duty(std::uint64_t number) noexcept : worker(number) {}
-        std::uint64_t const worker;  ///< of the workers, the number
-        atomic<bool> dismissed{false};
-        std::shared_ptr<task> in_hand = {};
+    /// One thread, and the task that it has in hand, whose user's code may hang.
+    struct member {
+        role does = role::none;
+        std::size_t number = 0;  ///< of a worker, for its name
+        thread handle{};
+        worker counted{};
+        // Guarded by the mutex below.
+        std::shared_ptr<task> in_hand{};
         bool left = false;
     };
 
-    struct shared {
-        shared(std::shared_ptr<scheduler> serves, std::size_t workers)
-            : schedule(std::move(serves)), workers_there(workers) {
-            while (duties.size() < workers + first_worker) duties.push_back(std::make_shared<duty>(++numbered));
+    /// Kept alive by each of the threads.
+    struct shared final : worker_source, std::enable_shared_from_this<shared> {
+        shared(std::shared_ptr<scheduler> serves, std::string of) : schedule(std::move(serves)), name(std::move(of)) {}
+
+        /// Starts a thread. Throws what its start throws.
+        void start(role does) {
+            std::list<member> one(1);
+            std::list<member> ended;  // joined without the lock
+            one.front().does = does;
+            unique_lock lock(mutex_);
+            collect(ended);
+            auto& its = one.front();
+            if (does == role::worker) {
+                its.number = free_number();
+                schedule->jobs.worker_starts();
+            }
+            try {
+                signals_blocked const blocked;
+                // One closure for all threads: std::thread is instantiated once, where the header is included.
+                its.handle = thread([keep = shared_from_this(), &its] { keep->serve(its); });
+            } catch (...) {
+                if (does == role::worker) schedule->jobs.worker_did_not_start();
+                throw;
+            }
+            if (disowned_) its.handle.detach();
+            members_.splice(members_.end(), one);
+            lock.unlock();
+            for (auto& gone : ended) {
+                if (gone.handle.joinable()) gone.handle.join();
+            }
         }
 
-        void keep_time() noexcept {
-            schedule->ticks.serve([](std::shared_ptr<task> due, time_point now) { due->on_tick(now); });
+        bool start_worker() noexcept override {
+            return !thrown_by([&] { start(role::worker); });
         }
 
-        void watch() noexcept {
-            schedule->timeouts.serve([this](std::shared_ptr<task> due, time_point now) {
-                set(*duties[watchdog], due);
-                due->on_overdue(now);
-                due.reset();
-                set(*duties[watchdog], nullptr);
-            });
-            lock_guard const lock(mutex_);
-            leave(*duties[watchdog]);
+        /// Starts the workers that are lacking, as far as they can be.
+        void complete() noexcept {
+            while (schedule->jobs.lacks_workers() && start_worker()) {
+            }
         }
 
-        void work(std::shared_ptr<duty> const& mine) {
-            this_thread.works_for = schedule.get();
-            this_thread.worker = mine->worker;
-            end_of_work at_the_end{*this, *mine};
-            while (auto job = schedule->jobs.wait(mine->dismissed)) {
-                set(*mine, job);
+        void serve(member& mine) {
+            end_of_service const at_the_end{*this, mine};
+            auto& here = schedule->this_thread();
+            here.serves = schedule.get();
+            if (mine.does == role::timer) {
+                name_this_thread(name, "/timer");
+                schedule->ticks.serve([](std::shared_ptr<task> due, time_point now) { due->on_tick(now); }, [] {});
+            } else if (mine.does == role::watchdog) {
+                name_this_thread(name, "/watch");
+                schedule->timeouts.serve(
+                    [&](std::shared_ptr<task> due, time_point now) {
+                        set(mine, due);
+                        due->on_overdue(now);
+                        due.reset();
+                        set(mine, nullptr);
+                    },
+                    [&] { complete(); });
+            } else {
+                name_this_thread(name, "/work/" + std::to_string(mine.number));
+                here.worker = &mine.counted;
+                work(mine);
+            }
+        }
+
+        void work(member& mine) {
+            end_of_work at_the_end{*this, mine};
+            while (auto job = schedule->jobs.wait()) {
+                set(mine, job);
                 if (job->run(never)) schedule->jobs.post(*job);
                 job.reset();
-                set(*mine, nullptr);
+                set(mine, nullptr);
             }
-            at_the_end.of_its_own = true;
+            at_the_end.was_told = true;
         }
 
         /// The end of a worker's thread, by a forced unwind too: then another one takes its place.
         struct end_of_work {
             shared& all;
-            duty& mine;
-            bool of_its_own = false;
+            member& mine;
+            bool was_told = false;
 
             ~end_of_work() {
-                if (!of_its_own) {
+                if (!was_told) {
                     all.set(mine, nullptr);
-                    all.schedule->replace_worker(mine.worker);
+                    all.schedule->jobs.worker_ends(mine.counted);
+                    all.complete();
                 }
-                all.end_work(mine);
+                if (all.schedule->jobs.is_deserted()) all.schedule->timeouts.shut_down();
             }
         };
 
-        void end_work(duty& mine) noexcept {
-            bool last = false;
-            {
-                lock_guard const lock(mutex_);
-                leave(mine);
-                // Relaxed: it is set under the same mutex.
-                if (!mine.dismissed.load(std::memory_order_relaxed)) last = --workers_there == 0;
+        /// The last that a thread does here. From then on `mine` may be gone.
+        struct end_of_service {
+            shared& all;
+            member& mine;
+
+            ~end_of_service() {
+                all.schedule->this_thread().worker = nullptr;
+                all.schedule->this_thread().serves = nullptr;
+                lock_guard const lock(all.mutex_);
+                mine.left = true;
+                all.changed_.notify_all();
             }
-            if (last) schedule->timeouts.shut_down();
+        };
+
+        void set(member& one, std::shared_ptr<task> job) noexcept {
+            lock_guard const lock(mutex_);
+            one.in_hand.swap(job);
+            changed_.notify_all();
+        }  // what was in hand is released here, after the lock
+
+        /// A thread that does this, null if there is none. It stays until `end`, which its caller alone calls.
+        member* next(role does) noexcept {
+            lock_guard const lock(mutex_);
+            auto const at =
+                std::find_if(members_.begin(), members_.end(), [=](member const& one) { return one.does == does; });
+            return at == members_.end() ? nullptr : &*at;
+        }
+        /// One that does something else.
+        member* next_but(role does) noexcept {
+            lock_guard const lock(mutex_);
+            auto const at =
+                std::find_if(members_.begin(), members_.end(), [=](member const& one) { return one.does != does; });
+            return at == members_.end() ? nullptr : &*at;
         }
 
-        /// True once the thread has left; false if what it has in hand has outstayed its deadline.
-        bool wait_for(std::size_t index) noexcept {
+        /// True once the thread has left; false if what it has in hand was given up, or has outstayed its deadline.
+        bool wait_for(member& one) noexcept {
             for (;;) {
                 std::shared_ptr<task> in_hand;
                 {
                     lock_guard const lock(mutex_);
-                    if (duties[index]->left) return true;
-                    in_hand = duties[index]->in_hand;
+                    if (one.left) return true;
+                    in_hand = one.in_hand;
                 }
-                auto const patience = in_hand ? in_hand->patience() : never;
+                if (schedule->jobs.is_late(one.counted)) return false;
+                auto const until = in_hand ? in_hand->patience() : never;
                 auto const now = monotonic_clock::now();
-                if (has_passed(patience, now)) return false;
+                if (has_passed(until, now)) return false;
                 auto const* const seen = in_hand.get();
                 in_hand.reset();  // without the lock: it may be the last owner
                 unique_lock lock(mutex_);
-                if (duties[index]->left || duties[index]->in_hand.get() != seen) continue;
-                changed.wait_until(lock, (std::min)(patience, later(now, recheck_interval)));
+                if (one.left || one.in_hand.get() != seen) continue;
+                changed_.wait_until(lock, (std::min)(until, later(now, recheck_interval)));
             }
         }
 
-        void set(duty& of, std::shared_ptr<task> job) noexcept {
+        /// Joins the thread, or lets it go.
+        void end(member& one, bool join) {
+            if (join) {
+                one.handle.join();
+            } else {
+                one.handle.detach();
+            }
             lock_guard const lock(mutex_);
-            of.in_hand.swap(job);
-            changed.notify_all();
-        }  // what was in hand is released here, after the lock
+            one.does = role::none;
+            if (join) members_.remove_if([&](member const& each) { return &each == &one; });
+        }
 
-        /// The mutex is held.
-        void leave(duty& of) noexcept {
-            of.left = true;
-            changed.notify_all();
+        /// From now on none that has left is collected.
+        void keep_members() noexcept {
+            lock_guard const lock(mutex_);
+            ending_ = true;
+        }
+
+        /// Nobody joins from now on.
+        void disown() noexcept {
+            lock_guard const lock(mutex_);
+            disowned_ = true;
+            ending_ = false;
+            for (auto& one : members_) {
+                if (one.handle.joinable()) one.handle.detach();
+            }
+        }
+
+        // ---- the mutex is held
+
+        /// Moves those that have left to `ended`.
+        void collect(std::list<member>& ended) noexcept {
+            if (ending_) return;
+            for (auto at = members_.begin(); at != members_.end();) {
+                auto const next = std::next(at);
+                if (at->left && (at->does == role::worker || disowned_)) ended.splice(ended.end(), members_, at);
+                at = next;
+            }
+        }
+
+        /// The lowest that no worker has.
+        [[nodiscard]] std::size_t free_number() const noexcept {
+            auto const is_taken = [&](std::size_t number) {
+                return std::any_of(members_.begin(), members_.end(), [=](member const& one) {
+                    return one.does == role::worker && !one.left && one.number == number;
+                });
+            };
+            std::size_t number = 0;
+            while (is_taken(number)) ++number;
+            return number;
         }
 
         std::shared_ptr<scheduler> const schedule;
+        std::string const name;
         mutex mutex_;
-        condition_variable changed;
-        // Guarded by mutex_. One a thread, in their order; the first two never change.
-        std::vector<std::shared_ptr<duty>> duties;
-        std::size_t workers_there;
-        std::uint64_t numbered = 0;
+        condition_variable changed_;
+        // Guarded by mutex_. A member stays where it is for as long as its thread runs.
+        std::list<member> members_;
+        bool ending_ = false;    ///< the crew is being destroyed
+        bool disowned_ = false;  ///< it is gone, and so is everybody who would join
     };
-
-    using service = void (*)(shared&, std::shared_ptr<duty> const&);
-
-    // One closure for all threads: std::thread is instantiated once, where the header is included.
-    thread start(std::string const& name, service serve, std::shared_ptr<duty> does = nullptr) const {
-        return thread([name, serve, does = std::move(does), keep = shared_] {
-            name_this_thread(name);
-            serve(*keep, does);
-        });
-    }
-
-    thread start_worker(std::size_t index, std::shared_ptr<duty> does) const {
-        return start(
-            name_ + '/' + std::to_string(index - first_worker),
-            [](shared& all, std::shared_ptr<duty> const& own) { all.work(own); }, std::move(does));
-    }
-
-    // Called under a mutex of the scheduler, never after set_workers(nullptr): threads_ is this call's.
-    bool replace(std::uint64_t worker) noexcept override {
-        std::shared_ptr<duty> old;
-        std::size_t index = first_worker;
-        for (; index < threads_.size(); ++index) {
-            lock_guard const lock(shared_->mutex_);
-            old = shared_->duties[index];
-            if (old->worker == worker) break;
-        }
-        if (index == threads_.size()) return true;  // replaced before
-        if (thrown_by([&] {
-                auto fresh = std::make_shared<duty>(++shared_->numbered);
-                auto another = start_worker(index, fresh);
-                threads_[index].detach();
-                threads_[index] = std::move(another);
-                lock_guard const lock(shared_->mutex_);
-                // Releases [dismissed].
-                old->dismissed.store(true, std::memory_order_release);
-                shared_->duties[index] = std::move(fresh);
-            })) {
-            return false;
-        }
-        shared_->schedule->jobs.look_again();
-        return true;
-    }
-
-    std::size_t count() const noexcept override { return threads_.size() - first_worker; }
 
     void shut_down() noexcept {
         shared_->schedule->ticks.shut_down();
         shared_->schedule->jobs.shut_down();
+        if (shared_->schedule->jobs.is_deserted()) shared_->schedule->timeouts.shut_down();
     }
 
-    static void end(thread& one, bool join) {
-        if (join) {
-            one.join();
-        } else {
-            one.detach();
-        }
-    }
-
-    std::string const name_;
     std::shared_ptr<shared> const shared_;
     home_process const home_;
-    std::vector<thread> threads_;  ///< timer, watchdog, workers
 };
 
 }  // namespace tidefall::inline v0::detail

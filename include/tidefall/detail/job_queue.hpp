@@ -5,21 +5,30 @@
 #include <tidefall/detail/time.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <list>
 #include <memory>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
 
-/// Tasks that wait for a worker, first come first served.
+/// A worker, as the queue sees it. Guarded by the queue's mutex.
+struct worker {
+    std::size_t late_calls = 0;  ///< calls on its stack that were given up
+};
+
+/// Tasks that wait for a worker, first come first served, and the count of the workers that take them. Workers are
+/// alike: whoever finds more of them than are wanted leaves.
+///
+/// A worker in a call that was given up is late: it does not count as one until that call returns. Whether a call can
+/// be given up, whether a worker leaves, and whether one that was late stays, is decided here, under one mutex, so that
+/// a job is never left to nobody.
 class job_queue {
 public:
     /// Queues the task and keeps it alive until it was taken. Does not allocate. A task is queued once at a time.
     void post(task& job) noexcept {
         lock_guard const lock(mutex_);
-        job.kept_while_queued_ = job.shared_from_this();
-        jobs_.splice(jobs_.end(), job.unqueued_);
-        posted_.notify_one();
+        append(job);
     }
 
     /// The next job, or null if there is none now.
@@ -54,24 +63,109 @@ public:
         return true;
     }
 
-    /// Waits for a job; null after `shut_down`, once none is left, and for a worker that was dismissed.
-    [[nodiscard]] std::shared_ptr<task> wait(atomic<bool> const& dismissed) noexcept {
+    /// So many workers are wanted from now on.
+    void want_workers(std::size_t count) noexcept {
+        lock_guard const lock(mutex_);
+        wanted_ = count;
+    }
+
+    /// A worker is about to start, or could not be started after all.
+    void worker_starts() noexcept {
+        lock_guard const lock(mutex_);
+        ++alive_;
+    }
+    void worker_did_not_start() noexcept {
+        lock_guard const lock(mutex_);
+        --alive_;
+    }
+
+    /// For a worker: waits for a job. Null if it is to leave, and is counted no more: there are more workers than are
+    /// wanted, or, after `shut_down`, no job is left.
+    [[nodiscard]] std::shared_ptr<task> wait() noexcept {
         unique_lock lock(mutex_);
         for (;;) {
-            // Acquires [dismissed].
-            if (dismissed.load(std::memory_order_acquire)) return nullptr;
+            if (alive_ > wanted_) {
+                --alive_;
+                // It may have been woken for a job, which another worker has to take.
+                if (!jobs_.empty()) posted_.notify_one();
+                return nullptr;
+            }
             if (!jobs_.empty()) return unlink(*jobs_.front());
-            if (shut_down_) return nullptr;
+            if (shut_down_) {
+                --alive_;
+                return nullptr;
+            }
             posted_.wait_until(lock, later(monotonic_clock::now(), recheck_interval));
         }
     }
 
-    /// Has those who wait look whether they were dismissed.
-    void look_again() noexcept {
+    /// Gives a call of this worker up: queues `rest`, and counts the worker as late. False, and nothing is done, unless
+    /// another worker is there to take it, and fewer calls than there should be workers have been given up.
+    [[nodiscard]] bool give_up(worker& in, task& rest) noexcept {
         lock_guard const lock(mutex_);
-        posted_.notify_all();
+        bool const counts = in.late_calls == 0;
+        if (late_calls_ >= wanted_ || alive_ < (counts ? 2U : 1U)) return false;
+        if (counts) {
+            --alive_;
+            ++late_workers_;
+        }
+        ++in.late_calls;
+        ++late_calls_;
+        append(rest);
+        return true;
     }
 
+    /// A call of this worker that was given up has returned.
+    void late_call_returned(worker& in) noexcept {
+        lock_guard const lock(mutex_);
+        --late_calls_;
+        if (--in.late_calls > 0) return;
+        --late_workers_;
+        ++alive_;
+        look_again();
+    }
+
+    /// The thread of a worker ends that was not told to leave.
+    void worker_ends(worker& its) noexcept {
+        lock_guard const lock(mutex_);
+        if (its.late_calls == 0) {
+            --alive_;
+        } else {
+            --late_workers_;
+            late_calls_ -= std::exchange(its.late_calls, 0);
+        }
+    }
+
+    [[nodiscard]] bool is_late(worker const& one) noexcept {
+        lock_guard const lock(mutex_);
+        return one.late_calls > 0;
+    }
+
+    /// True if one call more may be given up.
+    [[nodiscard]] bool may_give_up() noexcept {
+        lock_guard const lock(mutex_);
+        return late_calls_ < wanted_;
+    }
+
+    /// True if a worker should be started.
+    [[nodiscard]] bool lacks_workers() noexcept {
+        lock_guard const lock(mutex_);
+        return alive_ < wanted_ && !(shut_down_ && jobs_.empty());
+    }
+
+    /// True if there is no worker, and none will come.
+    [[nodiscard]] bool is_deserted() noexcept {
+        lock_guard const lock(mutex_);
+        return shut_down_ && jobs_.empty() && alive_ + late_workers_ == 0;
+    }
+
+    /// There may be a worker too many.
+    void dismiss_surplus() noexcept {
+        lock_guard const lock(mutex_);
+        look_again();
+    }
+
+    /// From now on workers leave once no job is left.
     void shut_down() noexcept {
         lock_guard const lock(mutex_);
         shut_down_ = true;
@@ -83,15 +177,31 @@ private:
         return std::find_if(jobs_.begin(), jobs_.end(), [=](task const* job) { return job->owner_ == owner; });
     }
 
+    // The mutex is held.
+
+    void append(task& job) noexcept {
+        job.kept_while_queued_ = job.shared_from_this();
+        jobs_.splice(jobs_.end(), job.unqueued_);
+        posted_.notify_one();
+    }
+
     std::shared_ptr<task> unlink(task& job) noexcept {
         job.unqueued_.splice(job.unqueued_.end(), jobs_, job.place_);
         return std::move(job.kept_while_queued_);
+    }
+
+    void look_again() noexcept {
+        if (alive_ > wanted_) posted_.notify_all();
     }
 
     mutex mutex_;
     condition_variable posted_;
     // Guarded by mutex_.
     std::list<task*> jobs_;
+    std::size_t wanted_ = 0;        ///< workers
+    std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
+    std::size_t late_workers_ = 0;  ///< workers in a call that was given up
+    std::size_t late_calls_ = 0;    ///< the calls; one worker may be in several
     bool shut_down_ = false;
 };
 

@@ -57,6 +57,7 @@ public:
     }
 
     void threw(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
+        core_.say_unheard(size, failure_reason::exception, error);
         if (!core_.observed()) return;
         core_.tell_exception({.buffer = core_.name,
                               .partition = partition_,
@@ -68,6 +69,7 @@ public:
     }
 
     void failed(failure_reason reason, std::size_t size) noexcept {
+        core_.say_unheard(size, reason, nullptr);
         if (!core_.observed()) return;
         core_.tell(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
                                                            .partition = partition_,
@@ -80,6 +82,18 @@ public:
         if (size == 0) return;
         core_.tell(&telemetry_hook::on_items_dropped,
                    {.buffer = core_.name, .partition = partition_, .reason = reason, .size = size});
+    }
+
+    /// A write found the partition full.
+    void full(std::size_t size) noexcept {
+        core_.tell(&telemetry_hook::on_partition_full,
+                   {.buffer = core_.name, .partition = partition_, .system_time = wall_clock::now(), .size = size});
+    }
+
+    /// A swap ended that.
+    void has_room(nanoseconds duration, std::uint64_t refused) noexcept {
+        core_.tell(&telemetry_hook::on_partition_room,
+                   {.buffer = core_.name, .partition = partition_, .duration = duration, .refused = refused});
     }
 
     /// Hands values to `undelivered` and destroys them.

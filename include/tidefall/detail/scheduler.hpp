@@ -22,12 +22,11 @@
 
 namespace tidefall::inline v0::detail {
 
-/// The workers of a runtime, as far as one may have to be replaced.
+/// Where the workers of a runtime come from.
 class worker_source {
 public:
-    /// Starts a worker in the place of this one, which ends with its job; false if no thread can be started.
-    [[nodiscard]] virtual bool replace(std::uint64_t worker) noexcept = 0;
-    [[nodiscard]] virtual std::size_t count() const noexcept = 0;
+    /// Starts one more; false if no thread can be started.
+    [[nodiscard]] virtual bool start_worker() noexcept = 0;
 
 protected:
     ~worker_source() = default;
@@ -35,9 +34,11 @@ protected:
 
 /// The timers, the jobs and the clock of one runtime. With `manual`, time stands still until it is moved and nothing
 /// runs until somebody asks.
+///
+/// Where it runs jobs on the calling thread, a forced unwind that leaves one passes.
 class scheduler {
 public:
-    explicit scheduler(bool manual) noexcept : manual_(manual) {}
+    explicit scheduler(bool manual) : manual_(manual) {}
 
     timer ticks{&task::tick_};
     timer timeouts{&task::overdue_};
@@ -50,34 +51,25 @@ public:
         return manual_ ? time_point(nanoseconds(manual_now_.load(std::memory_order_acquire))) : monotonic_clock::now();
     }
 
+    /// What the module that made the runtime knows of the calling thread.
+    [[nodiscard]] thread_state& this_thread() const noexcept { return lookup_(); }
+
+    /// True on each thread of the runtime.
+    [[nodiscard]] bool serves_this_thread() const noexcept { return this_thread().serves == this; }
+
+    /// The worker of the runtime that the calling thread is, null if it is none.
+    [[nodiscard]] worker* worker_here() const noexcept { return serves_this_thread() ? this_thread().worker : nullptr; }
+
     /// True where `flush` and `stop` do the work themselves, since waiting for a worker could wait for oneself.
-    [[nodiscard]] bool works_on_this_thread() const noexcept { return manual_ || this_thread.works_for == this; }
+    [[nodiscard]] bool works_on_this_thread() const noexcept { return manual_ || worker_here() != nullptr; }
 
-    /// From whom replacements come; null once there are none to be had.
-    void set_workers(worker_source* source) noexcept {
-        lock_guard const lock(workers_mutex_);
-        workers_ = source;
-    }
+    /// From whom workers come. Called before the first of them starts; it is there for as long as one of its threads.
+    void set_workers(worker_source* source) noexcept { workers_ = source; }
 
-    /// As `worker_source::replace`: for a worker whose thread ends.
-    bool replace_worker(std::uint64_t worker) noexcept {
-        lock_guard const lock(workers_mutex_);
-        return workers_ != nullptr && workers_->replace(worker);
-    }
-
-    /// The same for a worker whose call is given up; false too if as many calls as there are workers have been, and
-    /// have not returned.
-    [[nodiscard]] bool release_from_call(std::uint64_t worker) noexcept {
-        lock_guard const lock(workers_mutex_);
-        if (worker == 0 || workers_ == nullptr || late_calls_ >= workers_->count()) return false;
-        if (!workers_->replace(worker)) return false;
-        ++late_calls_;
-        return true;
-    }
-
-    void late_call_returned() noexcept {
-        lock_guard const lock(workers_mutex_);
-        --late_calls_;
+    /// For a thread of the runtime: starts a worker beside one whose call is to be given up. False if that cannot be,
+    /// or if as many calls as there should be workers have been, and have not returned.
+    [[nodiscard]] bool start_replacement() noexcept {
+        return workers_ != nullptr && jobs.may_give_up() && workers_->start_worker();
     }
 
     /// Runs one queued job of `owner` here, which looks at `until` between calls; false if there was none.
@@ -88,16 +80,16 @@ public:
         return true;
     }
 
-    /// Moves the manual clock from alarm to alarm, each at its own time, and runs what falls due. While a job runs,
-    /// on whatever thread, only timeouts sound; the rest follows when that job ends.
-    void advance(nanoseconds by) noexcept {
+    /// Moves the manual clock from alarm to alarm, each at its own time, and runs what falls due. While a job runs, or
+    /// another thread does all that, only timeouts sound; the rest is left to be done there.
+    void advance(nanoseconds by) {
         auto const target = later(now(), by);
-        if (running() == 0) {
-            settle();
-            for (auto next = next_alarm(); has_passed(next, target); next = next_alarm()) {
-                move_clock(next);
-                settle();
-            }
+        bool all = settle_unless_running();
+        for (auto next = next_alarm(); all && has_passed(next, target); next = next_alarm()) {
+            move_clock(next);
+            all = settle_unless_running();
+        }
+        if (all) {
             move_clock(target);
             return;
         }
@@ -127,18 +119,28 @@ private:
         return due != nullptr;
     }
 
-    void settle_if_moved() noexcept {
+    void settle_if_moved() {
         // Sequentially consistent, as in `advance`.
         if (moved_while_running_.exchange(false, std::memory_order_seq_cst)) settle();
     }
 
-    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left. Where that is being
-    /// done already, further up the stack or on another thread, it is left to be done there.
-    void settle() noexcept {
+    /// Of the one who settles: a forced unwind ends it too.
+    struct settling {
+        atomic<bool>& flag;
+        // Sequentially consistent, and an exchange, so that it is ordered with those that were turned away meanwhile.
+        ~settling() { flag.exchange(false, std::memory_order_seq_cst); }
+    };
+
+    bool settle_unless_running() { return running() == 0 && settle(); }
+
+    /// Sounds what is due now, runs the jobs that follow, and so on until there is nothing left. False where that is
+    /// being done already, further up the stack or on another thread: it is left to be done there.
+    bool settle() {
         do {
-            // Sequentially consistent: whoever is turned away here set its alarm before, and is seen by the last look
-            // below.
-            if (settling_.exchange(true, std::memory_order_seq_cst)) return;
+            // Sequentially consistent: whoever is turned away here moved the clock before, and is seen by the last
+            // look below.
+            if (settling_.exchange(true, std::memory_order_seq_cst)) return false;
+            settling const here{settling_};
             for (bool busy = true; busy;) {
                 busy = false;
                 while (sound_timeout() || sound_tick()) {
@@ -148,17 +150,26 @@ private:
                     busy = true;
                 }
             }
-            settling_.store(false, std::memory_order_seq_cst);
         } while (has_passed(next_alarm(), now()) || !jobs.empty());
+        return true;
     }
 
-    void run(std::shared_ptr<task> job, time_point until) {
+    /// A job that runs, until it ends in whatever way.
+    struct running_job {
+        atomic<int>& count;
         // Sequentially consistent, with [running] in `advance`.
-        running_.fetch_add(1, std::memory_order_seq_cst);
-        bool const again = job->run(until);
-        bool const outermost = running_.fetch_sub(1, std::memory_order_seq_cst) == 1;
+        explicit running_job(atomic<int>& of) noexcept : count(of) { count.fetch_add(1, std::memory_order_seq_cst); }
+        ~running_job() { count.fetch_sub(1, std::memory_order_seq_cst); }
+    };
+
+    void run(std::shared_ptr<task> job, time_point until) {
+        bool again = false;
+        {
+            running_job const here(running_);
+            again = job->run(until);
+        }
         // The processor moved the clock: what fell due meanwhile runs now, but for this job.
-        if (manual_ && outermost) settle_if_moved();
+        if (manual_ && running() == 0) settle_if_moved();
         if (again) jobs.post(*job);
     }
 
@@ -177,15 +188,12 @@ private:
     [[nodiscard]] int running() const noexcept { return running_.load(std::memory_order_seq_cst); }  // [running]
 
     bool const manual_;
+    thread_lookup const lookup_ = &state_of_this_thread;
+    worker_source* workers_ = nullptr;
     atomic<nanoseconds::rep> manual_now_{0};
     atomic<int> running_{0};
     atomic<bool> moved_while_running_{false};
     atomic<bool> settling_{false};
-
-    mutex workers_mutex_;
-    // Guarded by workers_mutex_, which is held while a worker is started.
-    worker_source* workers_ = nullptr;
-    std::size_t late_calls_ = 0;
 };
 
 }  // namespace tidefall::inline v0::detail

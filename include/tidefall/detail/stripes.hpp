@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tidefall/detail/stripe_lock.hpp>
+#include <tidefall/detail/time.hpp>
 #include <tidefall/results.hpp>
 
 #include <algorithm>
@@ -17,12 +18,24 @@ namespace tidefall::inline v0::detail {
 
 inline constexpr std::size_t no_limit = (std::numeric_limits<std::size_t>::max)();
 
+inline constexpr nanoseconds::rep not_full = (std::numeric_limits<nanoseconds::rep>::max)();
+
 /// What holds for the stripes of one partition together. Written under all of their locks, read under any.
 struct stripe_limits {
     std::size_t drain_at = no_limit;  ///< the number of values that starts a drain
     std::size_t capacity = no_limit;  ///< the number from which a write is not simply taken
     bool counts = false;              ///< `waiting` is kept: there is a limit, and there are several stripes
     atomic<std::size_t> waiting{0};   ///< values in all stripes
+    /// When a write first found no room since the last swap; never: none did, or nobody listens. Set under a stripe's
+    /// lock, reset under all.
+    atomic<nanoseconds::rep> full_since{not_full};
+    atomic<std::uint64_t> turned_away{0};  ///< values answered `full` since then, where somebody listens
+};
+
+/// How a fullness was that has ended.
+struct fullness {
+    time_point since;
+    std::uint64_t refused;  ///< values answered `full` meanwhile
 };
 
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
@@ -32,18 +45,22 @@ struct stripe_limits {
 template <typename Table>
 struct alignas(128) stripe {
     stripe_lock lock;
-    bool closed = false;
     /// A write that finds 1 to so many values here starts no tick and reaches no limit: it inserts, and that is all. 0
     /// once closed.
     std::size_t calm = no_limit - 2;
     std::uint64_t coalesced = 0;
     Table table;
 
+    bool closed = false;
+    stripe_tickets tickets;
     std::uint64_t refused = 0;
     std::uint64_t erased = 0;
     std::uint64_t dropped = 0;  ///< to make room
 
     stripe_limits* limits = nullptr;  ///< of the partition
+
+    void enter() noexcept { lock.lock(tickets); }
+    void enter_next() noexcept { lock.lock_next(tickets); }
 
     /// True if a write that finds so many values needs no look. The lock is held.
     [[nodiscard]] bool is_calm_at(std::size_t size) const noexcept {
@@ -72,6 +89,21 @@ struct alignas(128) stripe {
         return before < limits->drain_at && after >= limits->drain_at;
     }
 
+    /// A write found no room at this time. True for the first since the last swap. The lock is held.
+    [[nodiscard]] bool note_full(time_point now) noexcept {
+        auto none = not_full;
+        // Relaxed: the locks order it, and of two stripes' writers one is the first.
+        return limits->full_since.compare_exchange_strong(none, nanoseconds(now.time_since_epoch()).count(),
+                                                          std::memory_order_relaxed, std::memory_order_relaxed);
+    }
+
+    /// A write was answered `full`. The lock is held.
+    void turn_away(bool observed) noexcept {
+        ++refused;
+        // Relaxed: as in note_full.
+        if (observed) limits->turned_away.fetch_add(1, std::memory_order_relaxed);
+    }
+
     /// Values were taken out of the table, which held `before`. The lock is held.
     void shrunk_from(std::size_t before) noexcept {
         // Relaxed: as in crossed_limit.
@@ -94,7 +126,21 @@ struct alignas(128) stripe {
     }
 };
 
-/// The stripes of one partition, as the engine handles them: all at once.
+/// Holds a stripe's lock for as long as it lives; before those who have not waited for it yet where `Next` is true.
+template <typename Table, bool Next = false>
+class stripe_guard {
+public:
+    explicit stripe_guard(stripe<Table>& of) noexcept : stripe_(of) { Next ? of.enter_next() : of.enter(); }
+    ~stripe_guard() { stripe_.lock.unlock(); }
+    stripe_guard(stripe_guard const&) = delete;
+    stripe_guard& operator=(stripe_guard const&) = delete;
+
+private:
+    stripe<Table>& stripe_;
+};
+
+/// The stripes of one partition, as the engine handles them: all at once. Where a lock is held by a writer it waits for
+/// that one turn, and for no other.
 template <typename Table>
 class stripe_set {
 public:
@@ -107,8 +153,9 @@ public:
     [[nodiscard]] std::size_t count() const noexcept { return stripes_.size(); }
 
     /// Exchanges the tables with `spare` (empty ones, one a stripe) and returns how many values they hold; if none,
-    /// nothing is exchanged. With `close`, no write is accepted from this instant on.
-    std::size_t swap_tables(std::span<Table> spare, bool close) noexcept {
+    /// nothing is exchanged. `ended` is the fullness that this ends, if the partition was full. With `close`, no write
+    /// is accepted from this instant on.
+    std::size_t swap_tables(std::span<Table> spare, bool close, std::optional<fullness>& ended) noexcept {
         all_locked const locked(*this);
         std::size_t const total = sum([](auto const& one) { return one.table.size(); });
         for (std::size_t i = 0; i < stripes_.size(); ++i) {
@@ -116,7 +163,14 @@ public:
             if (close) stripes_[i].close();
         }
         if (total > 0) limits_.waiting.store(0, std::memory_order_relaxed);  // as in crossed_limit
+        if (total > 0 || close) ended = take_fullness();
         return total;
+    }
+
+    /// The fullness that ends because nothing will be swapped any more.
+    [[nodiscard]] std::optional<fullness> end_fullness() noexcept {
+        all_locked const locked(*this);
+        return take_fullness();
     }
 
     void close() noexcept {
@@ -146,7 +200,7 @@ public:
     [[nodiscard]] std::uint64_t dropped() const noexcept {
         std::uint64_t total = 0;
         for (auto& one : stripes_) {
-            stripe_guard const locked(one.lock);
+            next_guard const locked(one);
             total += one.dropped;
         }
         return total;
@@ -155,7 +209,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t total = 0;
         for (auto& one : stripes_) {
-            stripe_guard const locked(one.lock);
+            next_guard const locked(one);
             total += one.table.size();
         }
         return total;
@@ -164,7 +218,7 @@ public:
     /// Adds what the stripes count.
     void count_in(buffer_stats& stats) const noexcept {
         for (auto& one : stripes_) {
-            stripe_guard const locked(one.lock);
+            next_guard const locked(one);
             one.count_in(stats);
         }
     }
@@ -178,7 +232,7 @@ public:
     [[nodiscard]] auto take_closed() noexcept {
         auto run = std::span<typename Table::value_type>();
         for (auto& one : stripes_) {
-            stripe_guard const locked(one.lock);
+            next_guard const locked(one);
             run = one.table.take(no_limit);
             if (!run.empty()) break;
         }
@@ -189,17 +243,19 @@ public:
     void shrink_to_fit() noexcept {
         for (auto& one : stripes_) {
             Table old;  // freed after the lock
-            stripe_guard const locked(one.lock);
+            next_guard const locked(one);
             if (one.table.size() == 0) std::ranges::swap(one.table, old);
         }
     }
 
 private:
+    using next_guard = stripe_guard<Table, true>;
+
     /// Holds every lock, taken in the order of the stripes.
     class all_locked {
     public:
         explicit all_locked(stripe_set const& set) noexcept : set_(set) {
-            for (auto& one : set_.stripes_) one.lock.lock();
+            for (auto& one : set_.stripes_) one.enter_next();
         }
         ~all_locked() {
             for (auto& one : set_.stripes_) one.lock.unlock();
@@ -211,8 +267,17 @@ private:
         stripe_set const& set_;
     };
 
+    /// All locks are held.
+    std::optional<fullness> take_fullness() noexcept {
+        // Relaxed: as in note_full.
+        auto const since = limits_.full_since.exchange(not_full, std::memory_order_relaxed);
+        auto const refused = limits_.turned_away.exchange(0, std::memory_order_relaxed);
+        if (since == not_full) return std::nullopt;
+        return fullness{time_point(nanoseconds(since)), refused};
+    }
+
     [[nodiscard]] std::size_t capacity() const noexcept {
-        stripe_guard const locked(stripes_.front().lock);
+        next_guard const locked(stripes_.front());
         return limits_.capacity;
     }
 

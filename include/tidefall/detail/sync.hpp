@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: MIT
 //
-// The one place that names a mutex, a condition variable, an atomic, a thread, a clock or a yield. It is always
-// included as <tidefall/detail/sync.hpp>, so that a test build can put an instrumented one before it on the include
-// path and steer the real code from one synchronising operation to the next.
+// The one place that names a mutex, a condition variable, an atomic, a thread, a clock, a signal or a yield. It is
+// always included as <tidefall/detail/sync.hpp>, so that a test build can put an instrumented one before it on the
+// include path and steer the real code from one synchronising operation to the next.
 #pragma once
 
 #include <tidefall/version.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#else
+#include <condition_variable>
 #endif
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -27,13 +31,102 @@ namespace tidefall::inline v0::detail {
 template <typename T>
 using atomic = std::atomic<T>;
 using mutex = std::mutex;
-using condition_variable = std::condition_variable;
 using lock_guard = std::lock_guard<mutex>;
 using unique_lock = std::unique_lock<mutex>;
 using thread = std::thread;
 
 using monotonic_clock = std::chrono::steady_clock;
 using wall_clock = std::chrono::system_clock;
+
+/// The longest that any wait of the library lasts before it looks again, so that a wake-up that the system
+/// loses costs a delay and not a hang.
+inline constexpr std::chrono::nanoseconds recheck_interval = std::chrono::seconds(1);
+
+#if defined(__unix__) || defined(__APPLE__)
+
+/// Waits on the steady clock with any C library. std::condition_variable does so only where there is a
+/// pthread_cond_clockwait; elsewhere it waits on the system's clock, and a clock that is set back makes the wait
+/// longer.
+class condition_variable {
+public:
+    condition_variable() {
+        pthread_condattr_t how;
+        require_done(pthread_condattr_init(&how));
+#if !defined(__APPLE__)
+        pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+#endif
+        auto const error = pthread_cond_init(&condition_, &how);
+        pthread_condattr_destroy(&how);
+        require_done(error);
+    }
+    ~condition_variable() {
+        pthread_cond_destroy(&condition_);
+    }
+    condition_variable(condition_variable const&) = delete;
+    condition_variable& operator=(condition_variable const&) = delete;
+
+    void notify_one() noexcept {
+        pthread_cond_signal(&condition_);
+    }
+    void notify_all() noexcept {
+        pthread_cond_broadcast(&condition_);
+    }
+
+    /// Returns at a notification, at that time, or for no reason.
+    void wait_until(unique_lock& lock, monotonic_clock::time_point at) noexcept {
+#if defined(__APPLE__)
+        auto const until = to_timespec(at - monotonic_clock::now());
+        pthread_cond_timedwait_relative_np(&condition_, lock.mutex()->native_handle(), &until);
+#else
+        auto const until = to_timespec(at.time_since_epoch());
+        pthread_cond_timedwait(&condition_, lock.mutex()->native_handle(), &until);
+#endif
+    }
+
+private:
+    static timespec to_timespec(std::chrono::nanoseconds time) noexcept {
+        auto const count = time.count() > 0 ? time.count() : 0;
+        timespec result{};
+        result.tv_sec = static_cast<time_t>(count / 1'000'000'000);
+        result.tv_nsec = static_cast<long>(count % 1'000'000'000);
+        return result;
+    }
+
+    static void require_done(int error) {
+        if (error != 0) throw std::system_error(error, std::generic_category(), "tidefall: no condition variable");
+    }
+
+    pthread_cond_t condition_;
+};
+
+/// While it lives, this thread blocks all signals but those of its own faults, of abort and of profilers. A thread that
+/// is started meanwhile inherits that: signals are for the program's own threads.
+class signals_blocked {
+public:
+    signals_blocked() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        for (int const own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF}) sigdelset(&all, own);
+        pthread_sigmask(SIG_BLOCK, &all, &before_);
+    }
+    ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    signals_blocked(signals_blocked const&) = delete;
+    signals_blocked& operator=(signals_blocked const&) = delete;
+
+private:
+    sigset_t before_;
+};
+
+#else
+
+using condition_variable = std::condition_variable;
+
+/// There are no signals to block.
+struct signals_blocked {
+    ~signals_blocked() {}  // an object of this type is used
+};
+
+#endif
 
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();
@@ -60,14 +153,21 @@ inline void spin_hint() noexcept {
 #endif
 }
 
-/// Names the calling thread where the system can; Linux keeps the first 15 bytes.
-inline void name_this_thread([[maybe_unused]] std::string const& name) noexcept {
-    char shortened[16] = {};
-    name.copy(shortened, sizeof shortened - 1);
+/// `name` and `suffix` in as many bytes: where they are longer, the name loses its end.
+[[nodiscard]] inline std::string shortened(std::string const& name, std::string const& suffix, std::size_t most) {
+    auto kept = suffix.size() < most ? most - suffix.size() : 0;
+    if (kept >= name.size()) return name + suffix;
+    // No character of UTF-8 is cut in two.
+    while (kept > 0 && (static_cast<unsigned char>(name[kept]) & 0xC0U) == 0x80U) --kept;
+    return name.substr(0, kept) + suffix;
+}
+
+/// Names the calling thread where the system can. Linux takes 15 bytes.
+inline void name_this_thread([[maybe_unused]] std::string const& name, [[maybe_unused]] std::string const& suffix) {
 #if defined(__linux__)
-    pthread_setname_np(pthread_self(), shortened);
+    pthread_setname_np(pthread_self(), shortened(name, suffix, 15).c_str());
 #elif defined(__APPLE__)
-    pthread_setname_np(shortened);
+    pthread_setname_np(shortened(name, suffix, 63).c_str());
 #endif
 }
 

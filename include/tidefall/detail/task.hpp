@@ -48,7 +48,7 @@ public:
     /// Throws nothing, but a forced unwind passes.
     [[nodiscard]] virtual bool run(time_point until) = 0;
 
-    /// Until when a runtime that is being destroyed waits for a call of `run`.
+    /// Until when a runtime that is being destroyed waits for a call of `run`, or of one of the two above.
     [[nodiscard]] virtual time_point patience() noexcept = 0;
 
 private:

@@ -12,9 +12,8 @@ using time_point = monotonic_clock::time_point;
 
 inline constexpr time_point never = (time_point::max)();
 
-/// The longest that any wait of the library lasts before it looks again, so that a wake-up that the system
-/// loses costs a delay and not a hang.
-inline constexpr nanoseconds recheck_interval = std::chrono::seconds(1);
+/// How much longer than its deadline a stop waits for code of the user beside the calls.
+inline constexpr nanoseconds grace = std::chrono::seconds(1);
 
 [[nodiscard]] constexpr time_point later(time_point from, nanoseconds by) noexcept {
     if (by <= nanoseconds::zero()) return from;

@@ -53,10 +53,12 @@ public:
         return nullptr;
     }
 
-    /// The loop of the timer's thread, until `shut_down`: calls `sound(task, now)`, without a lock, when one is due.
-    template <typename Sound>
-    void serve(Sound sound) noexcept {
+    /// The loop of the timer's thread, until `shut_down`: calls `sound(task, now)`, without a lock, when one is due,
+    /// and `wakes()` each time it looks.
+    template <typename Sound, typename Wakes>
+    void serve(Sound sound, Wakes wakes) noexcept {
         for (;;) {
+            wakes();
             auto now = monotonic_clock::now();
             while (auto due = take_due(now)) {
                 sound(std::move(due), now);
