@@ -39,11 +39,10 @@ std::unique_ptr<buffer_interface<T>> make(tidefall::options how, processor_of<T>
     using value = typename Buffer::value_type;
     using table = typename whole_table<Buffer>::type;
     auto const with = [&](auto&& processor) -> std::unique_ptr<buffer_interface<T>> {
-        if (!undelivered) return std::make_unique<adaptor>(std::move(how), std::move(processor));
         return std::make_unique<adaptor>(
             std::move(how), std::move(processor),
             [back = std::move(undelivered)](std::span<value> batch, tidefall::failure const& why) {
-                back(values_of<value, T>(batch).get(), why);
+                if (back) back(values_of<value, T>(batch).get(), why);
             });
     };
     if (process.with_token) {

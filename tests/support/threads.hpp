@@ -21,7 +21,6 @@ namespace tests {
 struct thread_info {
     std::string name;
     long voluntary_switches = 0;
-    long other_switches = 0;
 };
 
 inline std::vector<thread_info> threads() {
@@ -36,8 +35,6 @@ inline std::vector<thread_info> threads() {
                 std::getline(status, info.name);
             } else if (word == "voluntary_ctxt_switches:") {
                 status >> info.voluntary_switches;
-            } else if (word == "nonvoluntary_ctxt_switches:") {
-                status >> info.other_switches;
             }
         }
         all.push_back(info);

@@ -206,7 +206,7 @@ BUFFER_TEST_CASE("abandon: neither a flush nor a stop waits for what is given up
     CHECK(items.stop() == report);
 }
 
-BUFFER_TEST_CASE("abandon: at most as many calls as there are workers; beyond that it waits", EVERY_BUFFER) {
+BUFFER_TEST_CASE("abandon: at most as many calls as there are workers, and beyond that it waits", EVERY_BUFFER) {
     auto const runtime = tidefall::make_runtime({.workers = 1});
     hanging first;
     hanging second;

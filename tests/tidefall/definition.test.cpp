@@ -504,7 +504,7 @@ struct faulty_queue : definition<faulty_queue, numbers_queue> {
     static options defaults() { return base; }
 };
 
-TEST_CASE("definition: a bad option says where it came from, before anything starts; then it can be started") {
+TEST_CASE("definition: a bad option says where it came from, before anything starts, and then it can be started") {
     using tidefall::overflow_policy;
     auto const threads = tests::thread_count();
     auto const message_with = [](options_overlay const& given) {

@@ -191,7 +191,7 @@ TEST_CASE("manual_runtime: stop looks at its deadline between calls and drops th
     CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 50") == 1);
 }
 
-TEST_CASE("manual_runtime: flush(0s) starts the drain and does not wait; stop(0s) drops") {
+TEST_CASE("manual_runtime: flush(0s) starts the drain and does not wait, stop(0s) drops") {
     auto const clock = tidefall::make_manual_runtime();
     recorder<int> const seen;
     tests::returns<int> const back;

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+#
+# Each case that PROGRAMS list is run by one test of ctest's, in the build folder BINARY: none is left out, and no test
+# selects nothing.
+include(${CMAKE_CURRENT_LIST_DIR}/cases.cmake)
+execute_process(COMMAND ${CTEST} --test-dir ${BINARY} -C "${CONFIG}" --show-only=json-v1 OUTPUT_VARIABLE tests
+                                                                                          COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\\\"" "'" tests "${tests}")
+string(REPLACE "\\\\" "\\" tests "${tests}")
+string(REPLACE "[" "(" tests "${tests}")
+string(REPLACE "]" ")" tests "${tests}")
+string(REPLACE ";" "," tests "${tests}")
+set(sum 0)
+foreach(program IN LISTS PROGRAMS)
+  cases_of(${program} cases)
+  list(TRANSFORM cases REPLACE "\"" "'")
+  list(LENGTH cases listed)
+  math(EXPR sum "${sum} + ${listed}")
+  # The commands of ctest's tests: the program, and what it is to run.
+  string(REGEX REPLACE "([][+.*()^$?|\\])" "\\\\\\1" pattern "${program}")
+  string(REGEX MATCHALL "\"command\" *: *[\n\t ]*\\([\n\t ]*\"${pattern}\",[\n\t ]*\"[^\"\n]*\"" commands "${tests}")
+  list(TRANSFORM commands REPLACE ".*\"([^\"\n]*)\"$" "\\1")
+  if(GROUPED)
+    set(run "")
+    foreach(group IN LISTS commands)
+      cases_of(${program} here ${group})
+      list(APPEND run ${here})
+    endforeach()
+  else()
+    # As Catch2's own script writes them.
+    list(TRANSFORM commands REPLACE "\\\\([,()])" "\\1")
+    set(run ${commands})
+  endif()
+  list(LENGTH run count)
+  set(lost ${cases})
+  list(REMOVE_ITEM lost ${run})
+  if(lost OR NOT count EQUAL listed)
+    list(JOIN lost "\n" lost)
+    message(SEND_ERROR "${program} has ${listed} cases, and ctest runs ${count}. These are never run:\n${lost}")
+  endif()
+endforeach()
+message("${sum} cases")
