@@ -183,10 +183,13 @@ BUFFER_TEST_CASE(
     auto const life = std::make_shared<int>(0);
     std::thread other;
     {
-        any_buffer items(kind, {.partitions = 2, .runtime = clock}, [&, life](std::span<int>) {
-            entered.open();
-            release.wait();
-        });
+        any_buffer items(
+            kind,
+            {.partitions = 2, .calls_at_destruction = tidefall::destruction_action::leave, .runtime = clock},
+            [&, life](std::span<int>) {
+                entered.open();
+                release.wait();
+            });
         for (int key = 0; items.size(hangs) == 0; ++key) {
             any_buffer probe(kind, {.partitions = 2, .runtime = clock}, [](std::span<int>) {});
             probe.write(key, key);

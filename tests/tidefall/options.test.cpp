@@ -212,13 +212,13 @@ TEST_CASE("options: every kind of buffer looks at them, and says what it alone c
     check_each({.capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest},
                "tidefall: option overflow is drop_oldest, but must be block or reject: only a queue in insertion order "
                "has an oldest value");
-    for (std::size_t const stripes : {std::size_t{0}, std::size_t{3}, std::size_t{48}, most}) {
+    for (std::size_t const stripes : {std::size_t{0}, std::size_t{3}, std::size_t{48}, std::size_t{8'192}, most}) {
         auto const make = [&] {
             tests::set_buffer<int>(
                 options{}, [](std::span<int>) {}, tidefall::discard_undelivered{}, stripes);
         };
         CHECK(message_of(make) ==
-              "tidefall: option stripes is " + std::to_string(stripes) + ", but must be a power of two");
+              "tidefall: option stripes is " + std::to_string(stripes) + ", but must be a power of two up to 4096");
     }
     CHECK(tests::thread_count() == before);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Stands before the library's own sync.hpp on the include path: the same names, with points at which a test can park a
-// thread (before it locks a mutex, exchanges a flag, waits, yields or sleeps), condition variables whose notifications a
-// test can have lost, and a re-check that a test can put off for an hour.
+// thread (before it locks a mutex, exchanges a flag, waits, yields or sleeps), condition variables whose notifications
+// a test can have lost, and a re-check that a test can put off for an hour.
 #pragma once
 
 #include <tidefall/version.hpp>
@@ -31,6 +31,9 @@ inline thread_local std::function<void()> on_wait;
 /// Called, where set, by each thread before it locks the mutex at that address. Set while no thread of a runtime is
 /// there.
 inline std::function<void(void const*)> before_lock;
+
+/// Called, where set, by each thread as on_wait. Set and reset as before_lock.
+inline std::function<void()> before_wait;
 
 /// What the library calls this thread; empty: it is none of the library's.
 inline thread_local std::string thread_name;
@@ -97,6 +100,7 @@ public:
     }
     void wait_until(unique_lock& lock, monotonic_clock::time_point at) {
         if (tests::on_wait) tests::on_wait();
+        if (tests::before_wait) tests::before_wait();
         std::unique_lock<std::mutex> held(lock.mutex()->real, std::adopt_lock);
         real_.wait_until(held, at);
         held.release();

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MIT
+//
+// The real engine, where one thread is held at a point that it seldom stands at, while others go on; and waits that
+// nobody may need to look again from, since they would do so after an hour. CMakeLists.txt builds this file against
+// broken engines too, which must fail it.
+#include "../support/catch.hpp"
+#include "../support/latch.hpp"
+#include "../support/recorder.hpp"
+#include "../support/threads.hpp"
+
+#include <tidefall/hash_map.hpp>
+#include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using tests::latch;
+using tidefall::write_status;
+
+namespace {
+
+constexpr auto never = std::chrono::nanoseconds::max();
+
+using int_queue = tidefall::queue<int>;
+
+template <typename Done>
+void until(Done done) {
+    while (!done()) std::this_thread::yield();
+}
+
+/// While it lives, no thread looks again by itself for an hour.
+class patience {
+public:
+    patience() { tidefall::detail::recheck_interval = 1h; }
+    ~patience() { tidefall::detail::recheck_interval = 1s; }
+    patience(patience const&) = delete;
+    patience& operator=(patience const&) = delete;
+};
+
+/// Holds the watchdog before it locks the partition for the n-th time from `watch` on, until `release`.
+class held_watchdog {
+public:
+    explicit held_watchdog(int nth) : left_(nth) {
+        tests::before_lock = [this](void const* mutex) {
+            auto const* const from = from_.load();
+            auto const* const at = static_cast<char const*>(mutex);
+            if (from == nullptr || at < from || at >= from + sizeof(tidefall::partition<tidefall::queue_table<int>>)) {
+                return;
+            }
+            if (!tests::thread_name.ends_with("/watch") || --left_ != 0) return;
+            held.open();
+            go_on_.wait();
+            from_ = nullptr;
+        };
+        tests::before_wait = [this] {
+            if (go_on_.is_open() && tests::thread_name.ends_with("/watch")) went_on.open();
+        };
+    }
+    ~held_watchdog() {
+        tests::before_lock = nullptr;
+        tests::before_wait = nullptr;
+    }
+    held_watchdog(held_watchdog const&) = delete;
+    held_watchdog& operator=(held_watchdog const&) = delete;
+
+    void watch(int_queue& one) { from_ = reinterpret_cast<char const*>(&one.partition(0)); }
+    void release() { go_on_.open(); }
+
+    latch held;
+    latch went_on;  ///< it has done what it was about to do
+
+private:
+    latch go_on_;
+    std::atomic<char const*> from_{nullptr};
+    std::atomic<int> left_;
+};
+
+/// Calls that each stop at a latch of their own.
+class held_calls {
+public:
+    explicit held_calls(std::size_t count) : entered(count), go_on(count) {}
+
+    void operator()() {
+        auto const call = calls++;
+        if (call >= entered.size()) return;
+        entered[call].open();
+        go_on[call].wait();
+    }
+
+    std::atomic<std::size_t> calls{0};
+    std::vector<latch> entered;
+    std::vector<latch> go_on;
+};
+
+/// The scheduler of a runtime.
+tidefall::detail::scheduler& schedule_of(tidefall::runtime const& one) {
+    struct peek : tidefall::runtime {
+        using tidefall::runtime::schedule;
+    };
+    return (one.*&peek::schedule)();
+}
+
+tidefall::options abandoning(std::shared_ptr<tidefall::runtime> runtime = {}) {
+    return {.partitions = 1,
+            .processing_interval = never,
+            .processing_batch_size = 1,
+            .processing_timeout = 1ms,
+            .timeout_action = tidefall::timeout_action::abandon,
+            .shutdown_timeout = never,
+            .unheard = tidefall::unheard_action::ignore,
+            .runtime = std::move(runtime)};
+}
+
+}  // namespace
+
+TEST_CASE("held: an alarm that a late watchdog hears leaves none set once the drain has ended") {
+    // The hook that is called when the drain's last call has returned waits until the watchdog has looked.
+    struct hook final : tidefall::telemetry_hook {
+        void on_processing_stop(tidefall::processing_stop const&) override {
+            if (++drains == 2) returned.open(), looked.wait();
+        }
+        std::atomic<int> drains{0};
+        latch returned;
+        latch looked;
+    };
+    held_watchdog watchdog(1);
+    auto const events = std::make_shared<hook>();
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::atomic<int> calls{0};
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .processing_timeout = 1ms,
+                     .unheard = tidefall::unheard_action::ignore,
+                     .telemetry = events,
+                     .runtime = runtime},
+                    [&](std::span<int>) {
+                        if (++calls == 1) watchdog.held.wait();  // as long as its timeout
+                    });
+    watchdog.watch(items);
+    items.push(1);
+    items.flush();  // its alarm has sounded, and is not heard yet
+    items.update_options({.processing_timeout = 1h});
+    items.push(2);
+    items.flush(0s);  // the next call sets an alarm, and returns
+    events->returned.wait();
+    watchdog.release();
+    watchdog.went_on.wait();
+    events->looked.open();
+    items.flush();
+    CHECK(schedule_of(*runtime).timeouts.next() == tidefall::detail::never);
+}
+
+TEST_CASE("held: a call that is about to be given up destroys its buffer, and every value has its outcome") {
+    auto const threads = tests::thread_count();
+    held_watchdog watchdog(2);  // between the start of the replacement and the look at the call
+    std::atomic<std::size_t> seen{0};
+    latch all_seen;
+    auto const see = [&](std::span<int> some) {
+        if ((seen += some.size()) == 5) all_seen.open();
+    };
+    std::atomic<int> calls{0};
+    std::atomic<bool> only_these_two{true};
+    std::unique_ptr<int_queue> items;
+    items = std::make_unique<int_queue>(
+        abandoning(),
+        [&](std::span<int> batch) {
+            if (++calls == 1) {
+                watchdog.held.wait();
+                items.reset();
+                // The timer leaves, and the replacement, which has found nothing to do.
+                if (threads != 0) only_these_two = tests::thread_count_becomes(threads + 2);
+                watchdog.release();
+                watchdog.went_on.wait();
+            }
+            see(batch);
+        },
+        [](std::span<int>, tidefall::failure const&) {});  // what timed out, seen by its call already
+    watchdog.watch(*items);
+    for (int i = 0; i < 5; ++i) items->push(i);
+    items->flush(0s);
+    all_seen.wait();
+    CHECK(only_these_two);
+    CHECK(tests::thread_count_becomes(threads));
+}
+
+TEST_CASE("held: a call that returns before it is given up leaves the next call alone, and a worker leaves again") {
+    patience const nobody_looks_again;
+    auto const threads = tests::thread_count();
+    {
+        held_watchdog watchdog(2);
+        held_calls hold(2);
+        int_queue items(abandoning(), [&](std::span<int>) { hold(); });
+        auto const with_the_buffer = tests::thread_count();
+        watchdog.watch(items);
+        items.push(1);
+        items.push(2);
+        items.push(3);
+        items.flush(0s);
+        hold.entered[0].wait();
+        watchdog.held.wait();
+        items.update_options({.processing_timeout = never});
+        hold.go_on[0].open();
+        hold.entered[1].wait();
+        watchdog.release();
+        CHECK((threads == 0 || tests::thread_count_becomes(with_the_buffer)));
+        CHECK(items.stats().abandoned == 0);
+        hold.go_on[1].open();
+        CHECK(items.stop().abandoned == 0);
+        CHECK(items.stats().processed == 2);
+        CHECK(items.stats().failed == 1);
+    }
+    CHECK(tests::thread_count_becomes(threads));
+}
+
+TEST_CASE("held: a write that waits for room is woken by an erase") {
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    tidefall::hash_map<int, int> map({.partitions = 1, .processing_interval = never, .capacity = 2},
+                                     [&](std::span<tidefall::entry<int, int>>) { hold(); });
+    map.put(1, 1);
+    map.put(2, 2);
+    hold.entered[0].wait();  // its call hangs
+    map.put(3, 3);
+    map.put(4, 4);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        tests::on_wait = [&] { waits.open(); };
+        status = map.put(5, 5);
+    });
+    waits.wait();  // it holds the mutex until it can be woken
+    CHECK(map.erase(3));
+    writer.join();
+    CHECK(status == write_status::accepted);
+    hold.go_on[0].open();
+    CHECK(map.stop().complete);
+}
+
+TEST_CASE("held: a write that waits for room is woken by a swap, an update of the options, and a stop") {
+    patience const nobody_looks_again;
+    auto const how = GENERATE(0, 1, 2);
+    held_calls hold(1);
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .capacity = 1,
+                     .overflow_timeout = never,
+                     .unheard = tidefall::unheard_action::ignore},
+                    [&](std::span<int>) { hold(); });
+    items.push(1);
+    hold.entered[0].wait();
+    items.push(2);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        tests::on_wait = [&] { waits.open(); };
+        status = items.push(3);
+    });
+    waits.wait();
+    if (how == 0) {
+        hold.go_on[0].open();
+    } else if (how == 1) {
+        items.update_options({.capacity = std::optional<std::size_t>{}});
+    } else {
+        items.stop(0s);
+    }
+    writer.join();
+    CHECK(status == (how == 2 ? write_status::stopped : write_status::accepted));
+    hold.go_on[0].open();
+}
+
+TEST_CASE(
+    "held: of two workers that do a buffer's work for their flushes, the second is woken for what the first left") {
+    patience const nobody_looks_again;
+    auto const runtime = tidefall::make_runtime({.workers = 2});
+    held_calls hold(1);
+    int_queue inner({.partitions = 1, .processing_interval = never, .processing_batch_size = 1, .runtime = runtime},
+                    [&](std::span<int>) { hold(); });
+    latch second_waits;
+    latch second_is_done;
+    std::atomic<bool> first{true};
+    bool second_complete = false;
+    int_queue outer({.partitions = 2, .processing_interval = never, .runtime = runtime}, [&](std::span<int>) {
+        if (first.exchange(false)) {
+            // It makes the first call here, and leaves the second.
+            while (hold.calls == 0) inner.flush(1ms);
+            second_is_done.wait();
+        } else {
+            hold.entered[0].wait();
+            tests::on_wait = [&] { second_waits.open(); };
+            second_complete = inner.flush(never).complete;
+            tests::on_wait = nullptr;
+            second_is_done.open();
+        }
+    });
+    inner.push(1);
+    inner.push(2);
+    outer.push(1, tidefall::partition_key{0});
+    for (int key = 1; outer.partition(0).size() * outer.partition(1).size() == 0; ++key) {
+        outer.push(1, tidefall::partition_key{key});
+    }
+    outer.flush(0s);
+    second_waits.wait();
+    auto const over = std::chrono::steady_clock::now() + 2ms;
+    until([&] { return std::chrono::steady_clock::now() > over; });  // the first flush has missed its deadline
+    hold.go_on[0].open();
+    CHECK(outer.flush().complete);
+    CHECK(second_complete);
+    CHECK(inner.stop().complete);
+}
+
+TEST_CASE("held: who settles a manual runtime looks once more for those whom it turned away") {
+    auto const clock = tidefall::make_manual_runtime();
+    latch about_to_leave;
+    latch go_on;
+    std::atomic<int> flags{0};
+    std::atomic<int> calls{0};
+    int_queue items({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [&](std::span<int>) {
+        if (++calls > 1) return;
+        // From here on this thread exchanges two flags: whether the clock was moved meanwhile, and that it settles no
+        // more.
+        tests::before_exchange = [&](std::size_t bytes) {
+            if (bytes != 1 || ++flags != 2) return;
+            about_to_leave.open();
+            go_on.wait();
+        };
+    });
+    items.push(1);
+    std::thread settles([&] { clock->advance(1s); });
+    about_to_leave.wait();
+    items.push(2);
+    clock->advance(1s);  // is turned away
+    auto const meanwhile = calls.load();
+    go_on.open();
+    settles.join();
+    CHECK(meanwhile == 1);
+    CHECK(calls == 2);
+}
+
+TEST_CASE("held: advance returns beside a processor that waits for it, also where the clock is between two alarms") {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch other_returned;
+    std::atomic<int> calls{0};
+    int_queue items({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [&](std::span<int>) {
+        if (++calls > 1) return;
+        entered.open();
+        other_returned.wait();
+    });
+    int_queue others({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [&](std::span<int>) { ++calls; });
+    items.push(1);
+    std::thread settles([&] { clock->advance(1s); });
+    entered.wait();
+    others.push(1);
+    // It finds no job running, and then one: what it would settle is being settled.
+    clock->advance(5s);
+    other_returned.open();
+    settles.join();
+    CHECK(calls == 2);
+    CHECK(clock->now().time_since_epoch() == 6s);
+}
+
+TEST_CASE("held: who waits for a stripe for long has it after the turn that is being taken, whatever the others do") {
+    tidefall::detail::stripe_lock lock;
+    tidefall::detail::stripe_tickets tickets;
+    bool const engine = GENERATE(false, true);  // a swap takes its ticket sooner
+    std::vector<char> turns;                    // guarded by the lock
+    lock.lock(tickets);
+    latch waits;
+    std::thread waiter([&] {
+        int sleeps = 0;
+        tests::on_sleep = [&] {
+            // A writer has its ticket after two spells, and asks for the lock at the latest before the next.
+            if (++sleeps == 4) waits.open();
+        };
+        engine ? lock.lock_next(tickets) : lock.lock(tickets);
+        turns.push_back('w');
+        lock.unlock();
+    });
+    waits.wait();
+    std::thread another([&] {
+        lock.lock(tickets);
+        turns.push_back('a');
+        lock.unlock();
+    });
+    // Comes back at once, as a bulk write does.
+    turns.push_back('b');
+    lock.unlock();
+    lock.lock(tickets);
+    turns.push_back('b');
+    lock.unlock();
+    waiter.join();
+    another.join();
+    REQUIRE(turns.size() == 4);
+    CHECK(turns[0] == 'b');
+    CHECK(turns[1] == 'w');
+}
+
+TEST_CASE("held: those with a ticket are served in their order") {
+    tidefall::detail::stripe_lock lock;
+    tidefall::detail::stripe_tickets tickets;
+    std::vector<int> turns;
+    lock.lock(tickets);
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < 4; ++i) {
+        waiters.emplace_back([&, i] {
+            lock.lock_next(tickets);
+            turns.push_back(i);
+            lock.unlock();
+        });
+        until([&] { return tickets.taken.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(i + 1); });
+    }
+    lock.unlock();
+    for (auto& one : waiters) one.join();
+    CHECK(turns == std::vector<int>{0, 1, 2, 3});
+    lock.lock(tickets);
+    lock.unlock();
+}
