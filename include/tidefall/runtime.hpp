@@ -27,8 +27,8 @@ struct runtime_options {
     /// Threads that call processors: as many calls run at once at most. 1 to 1,024.
     std::size_t workers = (std::min)(default_partitions(), max_workers);
 
-    /// Names the threads, with a suffix: NAME/timer, NAME/watch, NAME/work/3. Where that is longer than the system takes
-    /// (15 bytes on Linux), this name loses its end, and the suffix stays. Not empty.
+    /// Names the threads, with a suffix: NAME/timer, NAME/watch, NAME/work/3. Where that is longer than the system
+    /// takes (15 bytes on Linux), this name loses its end, and the suffix stays. Not empty.
     std::string thread_name = "tidefall";
 };
 
