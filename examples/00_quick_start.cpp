@@ -2,6 +2,7 @@
 #include <tidefall/queue.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -29,6 +30,8 @@ int main() {
     }
     for (auto& thread : threads) thread.join();
 
-    auto const report = events.stop();  // drains what is left; the destructor does it too
-    std::printf("%zu processed, %zu failed\n", std::size_t{report.processed}, std::size_t{report.failed});
+    auto const report = events.stop();  // drains what is left, and counts that; the destructor drains too
+    auto const stats = events.stats();  // counts from the first push on
+    std::printf("stop: %ju processed, %ju failed\n", std::uintmax_t{report.processed}, std::uintmax_t{report.failed});
+    std::printf("in all: %ju of %ju processed\n", std::uintmax_t{stats.processed}, std::uintmax_t{stats.accepted});
 }

@@ -81,7 +81,8 @@ public:
     /// It is called for several partitions at once, never twice at once for one, except beside a call that was given
     /// up. The token is stopped when a call exceeds `processing_timeout` or the deadline of `stop` passes; with
     /// `timeout_action::abandon` such a call is given up, and keeps its values and all that it touches here until it
-    /// returns. A call that throws fails its batch, one that leaves by a forced unwind (`pthread_exit`) too.
+    /// returns. A call that throws fails its batch, one that leaves by a forced unwind (`pthread_exit`) too; where it
+    /// runs on the thread that called `flush`, `stop` or a write, the unwind goes on there.
     /// `undelivered(std::span<value_type>, failure const&)` receives what the processor did not take; what it throws is
     /// swallowed and counted.
     ///
@@ -228,9 +229,13 @@ public:
 
     /// Closes the buffer and drains it: a write that returned `accepted` is drained, a later one returns `stopped`.
     /// Blocks until all is done, at most for `shutdown_timeout` or `within`; at that deadline what still waits is
-    /// dropped (to `undelivered`), the tokens of running calls are stopped, and it returns without them. 0 or less:
-    /// drops at once. Idempotent: every call returns the same report, and a later one may bring the deadline forward.
-    /// Throws `std::system_error` in a callback of this buffer.
+    /// dropped (to `undelivered`), the tokens of running calls are stopped, and it returns without them; a hook or an
+    /// `undelivered` that is running then has another second. 0 or less: drops at once. Throws `std::system_error` in a
+    /// callback of this buffer.
+    ///
+    /// The report counts values that had their outcome from the closing to the end, those of a drain in progress among
+    /// them; what was processed before is in `stats()` alone, which counts from the construction on. Idempotent: every
+    /// call returns the same report, and a later one may bring the deadline forward.
     drain_report stop() {
         return stop(shutdown_timeout());
     }

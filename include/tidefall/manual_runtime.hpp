@@ -18,8 +18,9 @@ namespace tidefall::inline v0 {
 /// Behaves as a runtime with threads, but for what no clock can do: `flush` and `stop` work on the calling thread and
 /// never wait, and drains that a threshold asked for run at the next `advance`, `flush` or `stop`.
 ///
-/// Thread safety: all of it may be called from several threads. While a processor runs, on whatever thread, other
-/// calls of `advance` move the clock and sound timeouts only.
+/// Thread safety: all of it may be called from several threads. While a processor runs, or another thread is in
+/// `advance`, other calls of `advance` move the clock and sound timeouts only: what falls due is run by who runs things
+/// already, perhaps after such a call has returned.
 class manual_runtime final : public runtime {
 public:
     /// The time of all events of its buffers, save `system_time`. Starts at the epoch of the clock.

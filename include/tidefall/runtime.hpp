@@ -27,7 +27,8 @@ struct runtime_options {
     /// Threads that call processors: as many calls run at once at most. 1 to 1,024.
     std::size_t workers = (std::min)(default_partitions(), max_workers);
 
-    /// Names the threads, with a suffix; systems cut long names. Not empty.
+    /// Names the threads, with a suffix: NAME/timer, NAME/watch, NAME/work/3. Where that is longer than the system
+    /// takes (15 bytes on Linux), this name loses its end, and the suffix stays. Not empty.
     std::string thread_name = "tidefall";
 };
 
@@ -44,7 +45,8 @@ inline void validate(runtime_options const& how) {
 
 /// One timer thread, which swaps tables when they are due; one watchdog thread, which stops the tokens of calls that
 /// take too long; and a bounded number of workers, which call processors. All are started with the runtime,
-/// whatever the number of buffers on it, and each looks up at most once a second when there is nothing to do.
+/// whatever the number of buffers on it, and each looks up at most once a second when there is nothing to do. They
+/// block all signals but those of their own faults, of abort and of profilers.
 ///
 /// Made by `make_runtime`, held by a shared pointer by the user and by every buffer on it. The last of them to let
 /// go ends the threads: it waits for running jobs, except for a call that outstayed its buffer's stop deadline,
