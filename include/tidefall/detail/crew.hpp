@@ -30,8 +30,8 @@ public:
         schedule.set_workers(shared_.get());
         try {
             shared_->start(role::timer);
-            shared_->start(role::watchdog);
             for (std::size_t i = 0; i < workers; ++i) shared_->start(role::worker);
+            shared_->start(role::watchdog);  // the last: it starts whatever worker it finds lacking
         } catch (...) {
             shut_down();
             schedule.timeouts.shut_down();
