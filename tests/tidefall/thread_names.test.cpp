@@ -104,8 +104,8 @@ TEST_CASE("signals: all threads of the library leave them to the program, worker
     sigemptyset(&own);
     sigaddset(&own, SIGUSR2);
     sigset_t before;
-    pthread_sigmask(SIG_BLOCK, &own, &before);
-    auto const here = blocked_here();
+    pthread_sigmask(SIG_SETMASK, &own, &before);
+    auto const here = std::set<int>{SIGUSR2};
     latch begun;
     latch go_on;
     {
