@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -21,6 +22,7 @@ namespace tests {
 struct thread_info {
     std::string name;
     long voluntary_switches = 0;
+    std::uint64_t blocked_signals = 0;  ///< a bit each, that of number 1 the lowest
 };
 
 inline std::vector<thread_info> threads() {
@@ -35,6 +37,8 @@ inline std::vector<thread_info> threads() {
                 std::getline(status, info.name);
             } else if (word == "voluntary_ctxt_switches:") {
                 status >> info.voluntary_switches;
+            } else if (word == "SigBlk:") {
+                status >> std::hex >> info.blocked_signals >> std::dec;
             }
         }
         all.push_back(info);
