@@ -2,19 +2,31 @@
 //
 // A collector that fails now and then: a batch is tried again, what still fails is kept in a file, and the next start
 // delivers it.
+//
+//     05_retry_and_spill                       both starts in one go, in the directory for temporary files
+//     05_retry_and_spill readings.spill        one start; call it twice
+//     05_retry_and_spill readings.spill kill   ends by SIGKILL before it has delivered everything; call it without then
+//
+// Where a file is given, the server is down at a start that finds nothing left there, and up at one that does. What it
+// received is in readings.spill.received.
+#include "support/output.hpp"
+
 #include <tidefall/decorators.hpp>
 #include <tidefall/queue.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -33,28 +45,52 @@ reading decode(std::string_view record) {
     return {std::stoi(std::string(record.substr(0, space))), std::stoi(std::string(record.substr(space)))};
 }
 
-/// Stands for a server: answers so many calls with an error, and takes what it gets after that. Not thread-safe.
+/// Stands for a server: answers so many calls with an error, and then appends what it gets to a file. Not thread-safe.
 class collector {
 public:
-    explicit collector(int failures) : failures_(failures) {}
+    collector(std::filesystem::path const& file, int failures) : received_(file, std::ios::app), failures_(failures) {}
 
     void write(std::span<reading const> batch) {
         if (failures_ > 0) {
             --failures_;
             throw std::runtime_error("503 Service Unavailable");
         }
-        received_.insert(received_.end(), batch.begin(), batch.end());
+        for (auto const& one : batch) received_ << one.sensor << ' ' << one.value << '\n';
+        if (!received_.flush()) throw std::runtime_error("the server's file cannot be written");
     }
-    std::size_t received() const { return received_.size(); }
 
 private:
+    std::ofstream received_;
     int failures_;
-    std::vector<reading> received_;
 };
 
-/// One run of the program, from its start to its end.
-std::size_t run(std::filesystem::path const& file, collector& server, int from, int to) {
-    auto const old = tidefall::set_aside_spill(file);  // of the run before, if it left anything
+/// Where the spilled values and the server's are.
+struct places {
+    explicit places(std::filesystem::path const& file) : spill(file), received(file) { received += ".received"; }
+    std::filesystem::path spill;
+    std::filesystem::path received;
+};
+
+/// The number after the last reading that the server has, or 0.
+int next_value(places const& at) {
+    int next = 0;
+    std::ifstream lines(at.received);
+    for (std::string line; std::getline(lines, line);) next = std::max(next, decode(line).value + 1);
+    return next;
+}
+
+/// One start of the program, up to its end.
+void run(places const& at, bool kill) {
+    auto const ignore = [](std::string_view) {};
+    if (std::filesystem::exists(at.spill)) tidefall::read_spill(at.spill, ignore);  // a file that is no spill stays
+    auto const old = tidefall::set_aside_spill(at.spill);  // of the start before, which may have left nothing in it
+    auto const left = old ? tidefall::read_spill(*old, ignore).records : 0;
+
+    // Three failures lose the first batch, two more keep the second from the server until its third attempt.
+    collector server(at.received, left > 0 ? 0 : 5);
+    std::printf(left > 0 ? "an earlier start left something; the server is up\n"
+                         : "no earlier start left anything; the server fails five times\n");
+    if (left > 0) std::printf("  %zu read back\n", static_cast<std::size_t>(left));
 
     // From the inside: one call at a time, up to three times, and then into the file.
     auto const deliver = [&](std::span<reading const> batch) { server.write(batch); };
@@ -69,34 +105,79 @@ std::size_t run(std::filesystem::path const& file, collector& server, int from, 
     };
     tidefall::queue<reading> readings(
         {.name = "readings", .partitions = 1, .processing_interval = 1h, .processing_batch_size = 10},
-        tidefall::with_spill(with_attempts, file, encode, {.on_spill = report}));
+        tidefall::with_spill(with_attempts, at.spill, encode, {.on_spill = report}));
 
+    int first = next_value(at);
     if (old) {
-        auto const found = tidefall::read_spill(*old, [&](std::string_view record) { readings.push(decode(record)); });
-        std::printf("  %zu read back\n", static_cast<std::size_t>(found.records));
+        tidefall::read_spill(*old, [&](std::string_view record) {
+            auto const one = decode(record);
+            first = std::max(first, one.value + 1);
+            readings.push(one);
+        });
         bool const drained = readings.flush().complete;
         auto const stats = readings.stats();  // what went wrong before the flush, too
         if (drained && stats.refused + stats.failed + stats.dropped == 0) std::filesystem::remove(*old);
     }
-    for (int i = from; i < to; ++i) readings.push({i % 4, i});
+    for (int i = first; i < first + 20; ++i) {
+        readings.push({i % 4, i});
+        // The first ten leave the memory: they are delivered, or in the file.
+        if (kill && i == first + 9) readings.flush();
+    }
+    if (kill) {
+        std::printf("  killed: %zu were in memory alone, and are lost\n", readings.size());
+        std::fflush(stdout);
+#ifdef SIGKILL
+        std::raise(SIGKILL);
+#endif
+        std::_Exit(137);
+    }
     readings.stop();
-    std::printf("  %zu received\n", server.received());
-    return server.received();
 }
 
-int main() {
-    auto const file = std::filesystem::temp_directory_path() /
-                      ("readings-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
-    std::puts("first run: five calls fail");  // three lose the first batch, the second gets through at its third
-    collector failing(5);
-    auto received = run(file, failing, 0, 20);
-    std::puts("second run: all is well");
-    collector well(0);
-    received += run(file, well, 20, 30);
+/// What there is of readings 0 to the last one, at the end of a start.
+bool show(places const& at) {
+    auto const left = tidefall::read_spill(at.spill, [](std::string_view) {});
+    std::size_t received = 0;
+    std::ifstream lines(at.received);
+    for (std::string line; std::getline(lines, line);) ++received;
+    std::printf("  the server has %zu, the file keeps %zu\n", received, static_cast<std::size_t>(left.records));
+    return left.records == 0;
+}
 
-    auto const left = tidefall::read_spill(file, [](std::string_view) {});
-    std::filesystem::remove(file);
-    std::printf("%zu of 30 received in the end, %zu left in the file\n", received,
-                static_cast<std::size_t>(left.records));
-    return received == 30 && left.records == 0 ? 0 : 1;
+/// Both starts, without a trace.
+bool demonstrate() {
+    auto const directory = std::filesystem::temp_directory_path() /
+                           ("readings-" + std::to_string(std::chrono::system_clock::now().time_since_epoch().count()));
+    std::filesystem::create_directory(directory);
+    places const at(directory / "readings.spill");
+    run(at, false);
+    bool const kept = !show(at);
+    run(at, false);
+    bool const delivered = show(at);
+    std::filesystem::remove_all(directory);
+    return kept && delivered;
+}
+
+int main(int argc, char** argv) {
+    constexpr char const* program = "05_retry_and_spill";
+    bool const kill = argc == 3 && argv[2] == std::string_view("kill");
+    if (argc > (kill ? 3 : 2) || (argc == 2 && argv[1][0] == '-')) {
+        std::fprintf(stderr, "usage: %s [FILE [kill]]\n", program);
+        return 2;
+    }
+    output::let_closed_pipes_fail();
+    try {
+        bool shown = true;
+        if (argc == 1) {
+            shown = demonstrate();
+        } else {
+            places const at(argv[1]);
+            run(at, kill);
+            show(at);
+        }
+        return output::written(program) && shown ? 0 : 1;
+    } catch (std::exception const& error) {
+        std::fprintf(stderr, "%s: %s\n", program, error.what());
+        return 1;
+    }
 }

@@ -5,24 +5,25 @@
 //     01_access_log                                   makes a small log and ingests that
 //     01_access_log --database logs.db access.log     a file
 //     zcat access.log.*.gz | 01_access_log -          standard input
+//     01_access_log --layout vhost access.log         a virtual host before each client
 //
-// ingest.hpp has the part that is about tidefall.
+// ingest.hpp and ingest.cpp have the part that is about tidefall.
 #include "../support/format.hpp"
 #include "../support/input.hpp"
 #include "../support/program.hpp"
 #include "../support/source.hpp"
 #include "../support/stop_request.hpp"
-#include "command_line.hpp"
 #include "database.hpp"
 #include "ingest.hpp"
 #include "progress.hpp"
 #include "report.hpp"
+#include "settings.hpp"
 
 #include <unistd.h>
 
 #include <chrono>
 #include <iomanip>
-#include <iostream>
+#include <sstream>
 #include <stdexcept>
 
 namespace access_log {
@@ -40,8 +41,8 @@ void require_all_stored(ingest const& from, stored_counts stored) {
     auto const in_database = stored.requests + stored.malformed;
     auto const stats = from.stats();
     if (from.records() == stats.accepted && stats.accepted == stats.processed && stats.processed == in_database) return;
-    throw std::logic_error(grouped(from.records()) + " records were parsed, " + grouped(stats.processed) +
-                           " delivered and " + grouped(in_database) + " stored");
+    throw std::logic_error("of " + counted(from.records(), "parsed record", "parsed records") + ", " +
+                           grouped(stats.processed) + " delivered and " + grouped(in_database) + " stored");
 }
 
 int ingest_log(settings const& how) {
@@ -49,7 +50,7 @@ int ingest_log(settings const& how) {
     stop_request stop;
     check_readable(how.source.inputs);
     database stored_in(how.database, how.replace, names_of(how.source));
-    ingest lines(stored_in, stop, how.ingest);
+    ingest lines(stored_in, stop, how.ingest, how.source.layout);
     {
         progress const shown(lines, style_of_progress(how));
         feed_and_finish(how.source, lines, stop);
@@ -59,9 +60,11 @@ int ingest_log(settings const& how) {
     auto const stored = count_stored(stored_in);
     require_all_stored(lines, stored);
     auto const counts = lines.counts();
-    std::cout << grouped(counts.lines) << " lines in " << std::fixed << std::setprecision(2) << elapsed.count()
-              << " s, " << grouped(counts.batches) << " batches, to " << how.database << '\n';
-    write_report(std::cout, stored_in, stored, how.top_paths);
+    std::ostringstream report;
+    report << counted(counts.lines, "line", "lines") << " in " << std::fixed << std::setprecision(2) << elapsed.count()
+           << " s, " << counted(counts.batches, "batch", "batches") << ", to " << how.database << '\n';
+    write_report(report, stored_in, stored, how.top_paths);
+    publish(report.str());
     return exit_code(program, stop);
 }
 

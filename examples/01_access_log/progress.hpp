@@ -52,9 +52,9 @@ private:
         auto const counts = of_.counts();
         std::chrono::duration<double> const elapsed = std::chrono::steady_clock::now() - began_;
         std::ostringstream text;
-        text << grouped(counts.lines) << " lines, "
+        text << counted(counts.lines, "line", "lines") << ", "
              << grouped(static_cast<std::uint64_t>(static_cast<double>(counts.lines) / elapsed.count())) << "/s, "
-             << grouped(counts.waiting) << " waiting, " << grouped(counts.batches) << " batches";
+             << grouped(counts.waiting) << " waiting, " << counted(counts.batches, "batch", "batches");
         return text.str();
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../support/format.hpp"
+#include "../support/output.hpp"
 #include "../support/sqlite.hpp"
 #include "../support/ticker.hpp"
 #include "counters.hpp"
@@ -46,8 +47,9 @@ inline std::vector<std::string> top_paths_table(connection const& from, std::siz
 /// each time.
 class display {
 public:
-    display(connection const& of, counters const& reading, std::size_t top_paths, std::chrono::milliseconds every)
-        : of_(of), reading_(reading), top_paths_(top_paths) {
+    display(char const* program, connection const& of, counters const& reading, std::size_t top_paths,
+            std::chrono::milliseconds every)
+        : program_(program), of_(of), reading_(reading), top_paths_(top_paths) {
         using namespace std::chrono_literals;
         shown_.emplace(std::clamp<std::chrono::milliseconds>(every, 100ms, 1000ms), [this] { show(); });
     }
@@ -57,20 +59,32 @@ public:
 
     ~display() {
         shown_.reset();
-        if (drawn_ > 0) std::cout << to_first_line() << clear_below << std::flush;
+        if (drawn_ > 0) write(to_first_line() + clear_below);
     }
 
 private:
     static constexpr char const* clear_line = "\x1b[2K";
     static constexpr char const* clear_below = "\x1b[J";
 
+    /// A pipe that nobody reads any more does not end the counting: the database is what counts. It is told at once,
+    /// as the end may be far, and the report will fail then.
+    void write(std::string const& text) {
+        try {
+            if (!broken_) output::write(text);
+        } catch (output::error const& error) {
+            broken_ = true;
+            std::cerr << program_ << ": " << error.what() << "; the counting goes on" << std::endl;
+        }
+    }
+
     void show() {
+        if (broken_) return;
         try {
             auto const sums = sums_in(of_);
             if (terminal_)
                 draw(sums);
             else
-                std::cout << progress(sums) << '\n' << std::flush;
+                write(progress(sums) + '\n');
         } catch (database_error const&) {
             // What could not be read now is read the next time, or by the report, which tells the error.
         }
@@ -83,9 +97,9 @@ private:
         auto const rate = static_cast<std::uint64_t>(static_cast<double>(lines - last_lines_) / seconds);
         last_shown_ = now;
         last_lines_ = lines;
-        return grouped(lines) + " lines, " + grouped(rate) +
-               "/s; stored: " + grouped(static_cast<std::uint64_t>(sums.requests)) + " requests, " +
-               grouped(static_cast<std::uint64_t>(sums.errors)) + " errors, " +
+        return counted(lines, "line", "lines") + ", " + grouped(rate) +
+               "/s; stored: " + counted(static_cast<std::uint64_t>(sums.requests), "request", "requests") + ", " +
+               counted(static_cast<std::uint64_t>(sums.errors), "error", "errors") + ", " +
                human_bytes(static_cast<std::uint64_t>(sums.bytes));
     }
 
@@ -97,9 +111,9 @@ private:
         std::size_t const height = window.ws_row > 4 ? window.ws_row : 24;
         auto lines = top_paths_table(of_, std::min(top_paths_, height - 4));
         lines.insert(lines.begin(), {progress(sums), ""});
-        std::cout << to_first_line();
-        for (auto const& line : lines) std::cout << clear_line << line.substr(0, width) << '\n';
-        std::cout << clear_below << std::flush;
+        auto text = to_first_line();
+        for (auto const& line : lines) text += clear_line + line.substr(0, width) + '\n';
+        write(text + clear_below);
         drawn_ = lines.size();
     }
 
@@ -107,10 +121,12 @@ private:
         return drawn_ == 0 ? std::string() : "\x1b[" + std::to_string(drawn_) + 'A';
     }
 
+    char const* const program_;
     connection const& of_;
     counters const& reading_;
     std::size_t const top_paths_;
     bool const terminal_ = ::isatty(STDOUT_FILENO) == 1;
+    bool broken_ = false;    ///< standard output takes no more
     std::size_t drawn_ = 0;  ///< lines of the table that is on the terminal
     std::uint64_t last_lines_ = 0;
     std::chrono::steady_clock::time_point last_shown_ = std::chrono::steady_clock::now();

@@ -8,23 +8,23 @@
 //     02_live_counters --interval 100 access.log.*    files, with ten ticks a second
 //
 // Most writes of a tick come together in one entry of a map: the database is written by path and client, not by line.
-// counters.hpp has the part that is about tidefall, database.hpp what the sink has to do for it.
+// counters.cpp has the part that is about tidefall, database.hpp what the sink has to do for it.
 #include "../support/format.hpp"
 #include "../support/input.hpp"
 #include "../support/program.hpp"
 #include "../support/source.hpp"
 #include "../support/sqlite.hpp"
 #include "../support/stop_request.hpp"
-#include "command_line.hpp"
 #include "counters.hpp"
 #include "database.hpp"
 #include "display.hpp"
 #include "reference.hpp"
 #include "report.hpp"
+#include "settings.hpp"
 
 #include <chrono>
 #include <iomanip>
-#include <iostream>
+#include <sstream>
 
 namespace access_log {
 namespace {
@@ -38,19 +38,21 @@ int count_log(settings const& how) {
     database stored_in(how.database, how.replace);
     connection const stored(how.database, application_id);
     reference read(stored);
-    counters counting(stored_in, read, stop, how.counting);
+    counters counting(stored_in, read, stop, how.counting, how.source.layout);
     {
-        display const shown(stored, counting, how.most_shown, how.counting.interval);
+        display const shown(program, stored, counting, how.most_shown, how.counting.interval);
         feed_and_finish(how.source, counting, stop);
     }
     std::chrono::duration<double> const elapsed = std::chrono::steady_clock::now() - began;
 
     read.require_equal(stored);
-    std::cout << grouped(counting.lines()) << " lines in " << std::fixed << std::setprecision(2) << elapsed.count()
-              << " s, to " << how.database << "; checked\n";
-    write_coalescing(std::cout, counting);
-    std::cout << '\n';
-    write_report(std::cout, stored, read, names_of(how.source), how.most_shown);
+    std::ostringstream report;
+    report << counted(counting.lines(), "line", "lines") << " in " << std::fixed << std::setprecision(2)
+           << elapsed.count() << " s, to " << how.database << "; checked\n";
+    write_coalescing(report, counting);
+    report << '\n';
+    write_report(report, stored, read, names_of(how.source), how.most_shown);
+    publish(report.str());
     return exit_code(program, stop);
 }
 

@@ -24,11 +24,12 @@ namespace access_log {
 inline void write_coalescing(std::ostream& out, counters const& from) {
     auto const paths = from.path_stats();
     auto const clients = from.client_stats();
-    out << "  paths: " << grouped(paths.accepted) << " updates, " << grouped(paths.processed) << " upserts in "
-        << grouped(paths.ticks) << (paths.ticks == 1 ? " tick\n" : " ticks\n");
-    out << "  clients: " << grouped(clients.accepted + clients.refused) << " states, " << grouped(clients.refused)
-        << " older than one of their tick, " << grouped(clients.processed) << " upserts, "
-        << grouped(static_cast<std::uint64_t>(from.older())) << " older than one of an earlier tick\n";
+    out << "  paths: " << counted(paths.accepted, "update", "updates") << ", "
+        << counted(paths.processed, "upsert", "upserts") << " in " << counted(paths.ticks, "tick", "ticks") << '\n';
+    out << "  clients: " << counted(clients.accepted + clients.refused, "state", "states") << ", "
+        << grouped(clients.refused) << " older than one of their tick, "
+        << counted(clients.processed, "upsert", "upserts") << ", " << grouped(static_cast<std::uint64_t>(from.older()))
+        << " older than one of an earlier tick\n";
 }
 
 inline void write_report(std::ostream& out, connection const& stored, reference const& read,

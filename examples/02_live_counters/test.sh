@@ -36,6 +36,50 @@ case_stdin() {
     has files.out "requests 59,760" "malformed 240"
 }
 
+# As in 01_access_log: the reader is the same.
+case_layouts() {
+    local end='- - [10/Jul/2024:21:25:43 +0700] "GET / HTTP/1.1" 200 615 "-" "curl/8"'
+    { echo "example.org:443 203.0.113.2 $end"; echo "web_1  | 203.0.113.5 $end"; } >mixed.log
+    run none 0 mixed.log
+    has none.out "requests 0" "malformed 2" \
+        "mixed.log:1: a virtual host before the client: for --layout vhost" \
+        "mixed.log:2: a container's name before the client: for --layout compose"
+    run vhost 0 --layout vhost mixed.log
+    has vhost.out "requests 1" "malformed 1" "2024-07-10 14:25:43 200 203.0.113.2 /"
+}
+
+case_compressed() {
+    "$program" --generate 100 --output log
+    gzip -n -c log >log.1
+    run file 1 log.1
+    has file.err "02_live_counters: cannot read log.1: it is compressed by gzip: zcat log.1 | 02_live_counters -"
+    [[ ! -e live_counters.db ]] || fail "a database was made"
+}
+
+# The report is lost, and what shows the counting; the counting is not.
+case_unwritable_output() {
+    local one
+    cannot_write report "; everything that was parsed is stored" --database @.db --interval 3600000
+    for one in full pipe closed; do
+        [[ -e $one.db ]] || continue
+        run "$one.after" 0 --database "$one.db"
+        has "$one.after.out" "requests 9,960" "clients 677"
+    done
+    unread_pipe
+    mkfifo input
+    "$program" --database live.db --interval 50 - <input >&6 2>live.err &
+    started=$!
+    exec 3>input
+    line 192.0.2.1 30 /new 200 >&3
+    until_has live.err '^02_live_counters: cannot write to standard output: Broken pipe; the counting goes on$'
+    line 192.0.2.1 20 /old 404 >&3
+    ends 1
+    has live.err "02_live_counters: cannot write to standard output: Broken pipe; everything that was parsed is stored"
+    : >empty.log
+    run after 0 --database live.db empty.log
+    has after.out "requests 2" "errors 1" "2015-05-17 10:30:00 200 192.0.2.1 /new"
+}
+
 # The newest state of a client stays, whatever order its lines come in.
 case_out_of_order() {
     "$program" --generate 20000 --output log
@@ -52,14 +96,14 @@ case_out_of_order() {
     { line 192.0.2.1 30 /new 200; line 192.0.2.1 20 /old 404; } >two.log
     run tick 0 --replace --interval 3600000 two.log
     has tick.out "2015-05-17 10:30:00 200 192.0.2.1 /new" \
-        "clients: 2 states, 1 older than one of their tick, 1 upserts, 0 older than one of an earlier tick"
+        "clients: 2 states, 1 older than one of their tick, 1 upsert, 0 older than one of an earlier tick"
 
     # In a later tick: the map has forgotten the newer one, the database has not. Each line waits for its own tick.
     start ticks --replace --interval 50 -
     line 192.0.2.1 30 /new 200 >&3
-    until_has ticks.out 'stored: 1 requests'
+    until_has ticks.out 'stored: 1 request, 0 errors, 10 bytes'
     line 192.0.2.1 20 /old 404 >&3
-    until_has ticks.out 'stored: 2 requests'
+    until_has ticks.out 'stored: 2 requests, 1 error,'
     ends 0
     has ticks.out "requests 2" "errors 1" "2015-05-17 10:30:00 200 192.0.2.1 /new" \
         "clients: 2 states, 0 older than one of their tick, 2 upserts, 1 older than one of an earlier tick"
@@ -75,7 +119,7 @@ case_out_of_order() {
 case_mismatch() {
     start first --database shared.db --interval 50 -
     line 192.0.2.1 30 / 200 >&3
-    until_has first.out 'stored: 1 requests'
+    until_has first.out 'stored: 1 request,'
     run second 0 --database shared.db --generate 10
     ends 1
     has first.err "02_live_counters: the database is not what was read, unless another program wrote to it: requests \

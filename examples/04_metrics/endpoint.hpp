@@ -13,8 +13,14 @@
 
 namespace metrics_example {
 
-/// Serves a text that is made for each request at http://127.0.0.1:PORT/metrics, on threads of its own, as long as it
-/// lives.
+/// What a browser gets that is given the address alone.
+inline constexpr char const* front_page =
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<title>04_metrics</title>\n<h1>04_metrics</h1>\n"
+    "<p>Several threads write events into a buffer; its sink takes them in batches and fails now and then.</p>\n"
+    "<p><a href=\"/metrics\">/metrics</a>: what the buffer counts, for Prometheus.</p>\n</html>\n";
+
+/// Serves a text that is made for each request at http://127.0.0.1:PORT/metrics, and a page that says so at /, on
+/// threads of its own, as long as it lives.
 class endpoint {
 public:
     /// Port 0 means any that is free.
@@ -27,6 +33,9 @@ public:
         server_.set_keep_alive_timeout(1);  // seconds; the end waits for open connections
         server_.Get("/metrics", [content_type, text = std::move(text)](auto const&, httplib::Response& response) {
             response.set_content(text(), content_type);
+        });
+        server_.Get("/", [](auto const&, httplib::Response& response) {
+            response.set_content(front_page, "text/html; charset=utf-8");
         });
         constexpr char const* loopback = "127.0.0.1";
         bool const any = port == 0;

@@ -4,7 +4,7 @@
 // then, and the counters are served on loopback.
 //
 //     04_metrics --port 9464 &                    until Ctrl-C
-//     curl http://127.0.0.1:9464/metrics
+//     curl http://127.0.0.1:9464/metrics          / is a page for people
 //
 // prometheus.yml:
 //
@@ -12,6 +12,9 @@
 //       - job_name: events
 //         static_configs:
 //           - targets: ["127.0.0.1:9464"]
+#include "../support/descriptors.hpp"
+#include "../support/output.hpp"
+#include "../support/parse.hpp"
 #include "../support/stop_request.hpp"
 #include "endpoint.hpp"
 
@@ -101,7 +104,7 @@ int serve(settings const& how) {
     // Each scrape has the events that the hook counted, and the buffer's own counters: how many values wait, say.
     endpoint const served(how.port, tidefall::metrics_telemetry::content_type,
                           [&] { return metrics->prometheus(events); });
-    std::cout << "serving http://127.0.0.1:" << served.port() << "/metrics" << std::endl;  // not only in a buffer
+    output::write("serving http://127.0.0.1:" + std::to_string(served.port()) + "/metrics\n");
 
     std::vector<std::thread> writers;
     for (std::size_t writer = 0; writer < how.writers; ++writer) {
@@ -116,14 +119,17 @@ int serve(settings const& how) {
     events.stop();
 
     auto const stats = events.stats();
-    std::cout << stats.accepted << " accepted, " << stats.processed << " processed, " << stats.failed << " failed\n";
+    output::write(std::to_string(stats.accepted) + " accepted, " + std::to_string(stats.processed) + " processed, " +
+                  std::to_string(stats.failed) + " failed\n");
     return signal == 0 ? 0 : 128 + signal;
 }
 
 int run(int argc, char** argv) {
     settings how;
     CLI::App app("Writes events into a buffer and serves what it counts to Prometheus, on loopback.", program);
-    app.footer("Exit codes: 0; 1 for a port that is taken; 2 for a wrong command line; 130 after Ctrl-C.");
+    app.footer(
+        "Exit codes: 0; 1 for a port that is taken, or an output that cannot be written; 2 for a wrong command line; "
+        "130 after Ctrl-C.");
     app.add_option("--port", how.port, "Where to serve; 0: any port that is free, which is printed")
         ->capture_default_str()
         ->check(CLI::Range(0, 65'535));
@@ -135,11 +141,7 @@ int run(int argc, char** argv) {
     app.add_option("--duration", how.duration, "Seconds; 0: until Ctrl-C")
         ->capture_default_str()
         ->check(CLI::Range(0, 86'400));
-    try {
-        app.parse(argc, argv);
-    } catch (CLI::ParseError const& error) {
-        return app.exit(error) == 0 ? 0 : 2;
-    }
+    if (auto const code = access_log::parse(app, argc, argv)) return *code;
     return serve(how);
 }
 
@@ -148,6 +150,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     try {
+        access_log::keep_standard_descriptors();
+        output::let_closed_pipes_fail();
         return metrics_example::run(argc, argv);
     } catch (std::exception const& error) {
         std::cerr << metrics_example::program << ": " << error.what() << '\n';

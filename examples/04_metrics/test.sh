@@ -58,6 +58,34 @@ case_endpoint() {
     run ends 0 --port 0 --duration 1
 }
 
+# Who opens the address alone finds the way.
+case_front_page() {
+    serve --duration 60
+    get / >front.out
+    grep -q '^HTTP/1.[01] 200 ' front.out || fail "not 200"
+    grep -q $'^Content-Type: text/html; charset=utf-8\r$' front.out || fail "another content type"
+    get "$(body <front.out | sed -n 's/.*href="\([^"]*\)".*/\1/p')" >metrics.out
+    grep -q '^tidefall_buffer_accepted_values_total{' metrics.out || fail "the link leads elsewhere"
+}
+
+case_unwritable_output() {
+    local code=0
+    cannot_write serving "" --port 0
+    cannot_write help "" --help
+    # The first line is read, and then nobody is there.
+    mkfifo output
+    "$program" --port 0 --duration 60 >output 2>report.err &
+    started=$!
+    beside+=("$started")
+    exec 5<output
+    read -r _ <&5
+    exec 5<&-
+    kill -INT "$started"
+    wait "$started" || code=$?
+    [[ $code == 1 ]] || fail "exit code $code instead of 1"
+    has report.err "04_metrics: cannot write to standard output: Broken pipe"
+}
+
 # shows QUERY VALUE: waits until Prometheus answers it with that number.
 shows() {
     until promtool query instant "$prometheus" "$1" >query.out 2>&1 && grep -q -- "=> $2 @" query.out; do

@@ -24,8 +24,8 @@ struct event {
 };
 
 struct event_queue : tidefall::definition<event_queue, tidefall::queue<event>> {
-    static constexpr std::string_view environment = "MYAPP_EVENTS";  // optional
-    static tidefall::options defaults() { return {.name = "event_queue", .processing_interval = 1s}; }
+    static constexpr std::string_view environment = "MYAPP_EVENTS";  // or tidefall::no_environment
+    static tidefall::options defaults() { return {.processing_interval = 1s}; }
 };
 
 std::atomic<std::size_t> delivered{0};
@@ -59,6 +59,8 @@ void by_type() {
     event_queue::instance().push({1, "signed in"});                 // anywhere
     auto const report = event_queue::stop();                        // at its end
     check(report.processed == 1);
+    check(event_queue::start(processor).name() == "event_queue");
+    event_queue::stop();
 }
 
 void by_environment() {
@@ -78,6 +80,18 @@ void by_environment() {
     check(message ==
           "tidefall: environment variable MYAPP_EVENTS_PARTITIONS is \"many\", but must be a whole number "
           "from 1 to 65536");
+
+    set_variable("MYAPP_EVENTS_PARTITIONS", "4");
+    set_variable("MYAPP_EVENTS_PROCESING_TIMEOUT", "1m");
+
+    try {
+        tidefall::options_from_environment("MYAPP_EVENTS");
+    } catch (tidefall::invalid_options const& error) {
+        message = error.what();
+    }
+    check(message ==
+          "tidefall: environment variable MYAPP_EVENTS_PROCESING_TIMEOUT names no option: did you mean "
+          "MYAPP_EVENTS_PROCESSING_TIMEOUT?");
 }
 
 int main() {

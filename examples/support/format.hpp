@@ -19,8 +19,14 @@ inline std::string grouped(std::uint64_t number) {
     return text;
 }
 
+/// 1 as 1 batch, 1234 as 1,234 batches.
+inline std::string counted(std::uint64_t number, char const* one, char const* several) {
+    return grouped(number) + ' ' + (number == 1 ? one : several);
+}
+
 /// 2747282505 as 2.6 GiB.
 inline std::string human_bytes(std::uint64_t bytes) {
+    if (bytes == 1) return "1 byte";
     constexpr std::string_view units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     std::size_t unit = 0;
     auto size = static_cast<double>(bytes);

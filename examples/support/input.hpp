@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "compressed.hpp"
 #include "stop_request.hpp"
 
 #include <fcntl.h>
@@ -12,10 +13,12 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -39,13 +42,17 @@ public:
         : std::runtime_error("cannot read " + name + ": " + std::generic_category().message(error)) {}
 };
 
-/// Refuses what cannot be read before anything is stored. It opens nothing: a pipe can be opened only once.
+/// Refuses what cannot be read before anything is stored. It opens no pipe: that can be done only once.
 inline void check_readable(std::vector<std::string> const& names) {
     for (auto const& name : names) {
         if (name == "-") continue;
         struct stat status = {};
         if (::access(name.c_str(), R_OK) != 0 || ::stat(name.c_str(), &status) != 0) throw input_error(name, errno);
         if (S_ISDIR(status.st_mode)) throw input_error(name, EISDIR);
+        if (!S_ISREG(status.st_mode)) continue;
+        char beginning[16] = {};
+        std::ifstream(name, std::ios::binary).read(beginning, sizeof beginning);
+        if (auto const how = compression_of({beginning, sizeof beginning})) throw compressed_error(name, *how);
     }
 }
 
@@ -68,7 +75,7 @@ public:
     }
 
     /// The next block; none at the end and when a stop is asked for. A line that has begun by then and not ended is
-    /// left out, as only its first part is known. Throws `input_error`.
+    /// left out, as only its first part is known. Throws `input_error` and `compressed_error`.
     std::optional<block> next() {
         for (;;) {
             std::string text = std::exchange(unfinished_, {});
@@ -77,6 +84,7 @@ public:
             auto const count = read_into(text.data() + known, block_size - known);
             if (!count || known + *count == 0) return std::nullopt;
             text.resize(known + *count);
+            if (next_line_ == 1) require_text(text);
             if (*count == 0) return lines(std::move(text), 1);  // the last line ends with the file
             if (skipping_ && !skip_to_next_line(text)) continue;
             auto const last_end = text.rfind('\n');
@@ -103,6 +111,11 @@ private:
             if (count >= 0) return static_cast<std::size_t>(count);
             if (errno != EINTR && errno != EAGAIN) throw input_error(name_, errno);
         }
+    }
+
+    /// Of the beginning of the input, as much as is there.
+    void require_text(std::string_view beginning) const {
+        if (auto const how = compression_of(beginning)) throw compressed_error(name_, *how);
     }
 
     block lines(std::string text, std::uint64_t count) {

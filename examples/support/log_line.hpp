@@ -6,8 +6,13 @@
 //     client identity user [dd/Mon/yyyy:hh:mm:ss +zzzz] "request" status size "referrer" "user agent"
 //
 // Fields are kept as the log has them, escapes such as \" and \x16 included. Fields that some servers add after the
-// user agent are ignored.
+// user agent are ignored. Nothing else may stand before the client than what the layout says: a line that is merely
+// similar has to be refused, or a part of its head would be taken for the client.
 #pragma once
+
+#include "layout.hpp"
+
+#include <arpa/inet.h>
 
 #include <charconv>
 #include <chrono>
@@ -188,28 +193,168 @@ inline void take_referrer_and_agent(line_cursor& at, request& into) {
     if (!at.at_end() && !at.at(' ')) at.fail("text directly after the user agent's closing quote");
 }
 
+/// An IPv4 or IPv6 address; that of a link may name its interface.
+inline bool is_address(std::string_view text) {
+    std::string const address(text.substr(0, text.find('%')));
+    in6_addr parsed = {};  // of either kind
+    if (::inet_pton(AF_INET6, address.c_str(), &parsed) == 1) return true;
+    return address.size() == text.size() && ::inet_pton(AF_INET, address.c_str(), &parsed) == 1;
+}
+
+inline bool is_label(std::string_view text) {
+    static constexpr std::string_view letters =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";  // _ is none of a host's, and occurs
+    if (text.empty() || text.size() > 63 || text.front() == '-' || text.back() == '-') return false;
+    return text.find_first_not_of(letters) == std::string_view::npos;
+}
+
+/// A host's name: labels with dots between. The last one is no number, or it would be a broken address.
+inline bool is_host_name(std::string_view text) {
+    if (text.size() > 253) return false;
+    if (text.ends_with('.')) text.remove_suffix(1);
+    for (;;) {
+        auto const label = text.substr(0, text.find('.'));
+        if (!is_label(label)) return false;
+        if (label.size() == text.size()) return label.find_first_not_of("0123456789") != std::string_view::npos;
+        text.remove_prefix(label.size() + 1);
+    }
+}
+
+/// nginx writes `unix:` for a client that came by a socket of the file system.
+inline bool is_client(std::string_view text) {
+    return is_address(text) || is_host_name(text) || text == "unix:";
+}
+
+inline bool is_virtual_host(std::string_view text) {
+    if (is_address(text)) return true;
+    auto const colon = text.rfind(':');
+    if (colon != std::string_view::npos && to_number<std::uint16_t>(text.substr(colon + 1))) {
+        text = text.substr(0, colon);
+        if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
+    }
+    return is_address(text) || is_host_name(text) || text == "_";
+}
+
+/// hh:mm:ss
+inline bool is_clock(std::string_view text) {
+    return text.size() == 8 && text[2] == ':' && text[5] == ':' && to_number<int>(text.substr(0, 2)) &&
+           to_number<int>(text.substr(3, 2)) && to_number<int>(text.substr(6, 2));
+}
+
+inline void pass_virtual_host(line_cursor& at) {
+    constexpr std::string_view otherwise = "no virtual host before the client";
+    if (!is_virtual_host(at.until(" ", otherwise))) at.fail(otherwise);
+}
+
+/// `<133>Dec 23 15:31:15 host program: `, also without the priority, or with a time as 2014-12-23T15:31:15+01:00; the
+/// program's name may have a number and a colon behind it.
+inline void pass_syslog_head(line_cursor& at) {
+    constexpr std::string_view otherwise = "no head of syslog before the client";
+    if (at.at('<')) {
+        at.pass('<', otherwise);
+        if (!to_number<int>(at.until(">", otherwise))) at.fail(otherwise);
+    }
+    auto const first = at.until(" ", otherwise);
+    if (first.size() == 3 && to_month(first)) {
+        if (at.at(' ')) at.pass(' ', otherwise);  // a day of one digit has two places
+        if (!to_number<int>(at.until(" ", otherwise))) at.fail(otherwise);
+        if (!is_clock(at.until(" ", otherwise))) at.fail(otherwise);
+    } else if (first.size() < 20 || first[4] != '-' || first[7] != '-' || first[10] != 'T' ||
+               !is_clock(first.substr(11, 8))) {
+        at.fail(otherwise);
+    }
+    auto const host = at.until(" ", otherwise);
+    if (!is_address(host) && !is_host_name(host)) at.fail(otherwise);
+    auto program = at.until(" ", otherwise);
+    if (program.ends_with(':')) program.remove_suffix(1);
+    if (program.ends_with(']')) program = program.substr(0, program.rfind('['));
+    if (program.empty() || program.find_first_of("\"<>|,[]") != std::string_view::npos) at.fail(otherwise);
+}
+
+inline void pass_container_name(line_cursor& at) {
+    constexpr std::string_view otherwise = "no container's name and bar before the client";
+    auto name = at.until("| ", otherwise);
+    auto const size = name.find_last_not_of(' ') + 1;
+    if (size == name.size() || !is_host_name(name.substr(0, size))) at.fail(otherwise);
+}
+
+/// The first of a list is the client; `-` says that the header was missing. The others passed the request on.
+inline std::string_view take_forwarded(line_cursor& at) {
+    std::string_view client;
+    for (bool more = true; more && at.reason().empty();) {
+        auto names = at.until(" ", "no list of the client and its proxies");
+        more = names.ends_with(',');
+        if (more) names.remove_suffix(1);
+        for (bool last = false; !last;) {
+            auto const comma = names.find(',');
+            auto const name = names.substr(0, comma);
+            last = comma == std::string_view::npos;
+            if (!last) names.remove_prefix(comma + 1);
+            bool const missing = name == "-" && client.empty() && last && !more;
+            if (!missing && !is_client(name)) at.fail("the list of proxies has what is no address and no host's name");
+            if (client.empty()) client = name;
+        }
+    }
+    return client;
+}
+
+inline std::string_view take_client(line_cursor& at, log_layout layout) {
+    switch (layout) {
+        case log_layout::forwarded: return take_forwarded(at);
+        case log_layout::vhost: pass_virtual_host(at); break;
+        case log_layout::syslog: pass_syslog_head(at); break;
+        case log_layout::compose: pass_container_name(at); break;
+        case log_layout::common: break;
+    }
+    auto const client = at.until(" ", "no client address");
+    if (client.empty()) at.fail("no client address");
+    if (!is_client(client)) at.fail("the client is neither an address nor a host's name");
+    return client;
+}
+
+/// A user's name may have spaces. So has the field if the line has a word more than it should before the time, and then
+/// what was taken for the client is another field.
+inline std::string_view take_identity_and_user(line_cursor& at) {
+    constexpr std::string_view too_many = "more than client, identity and user before the [time]";
+    auto const identity = at.until(" ", "no identity after the client address");
+    auto const user = at.until(" [", "no user and [time] after the identity");
+    if (identity.empty()) at.fail("no identity after the client address");
+    if (is_address(identity) || user.starts_with("- ")) at.fail(too_many);
+    if (identity != "-" && user.find(' ') != std::string_view::npos) at.fail(too_many);
+    return user;
+}
+
+inline parsed_line parse_line_as(std::string_view line, log_layout layout) {
+    request parsed;
+    line_cursor at(line);
+    parsed.client = take_client(at, layout);
+    parsed.user = take_identity_and_user(at);
+    auto const time = to_time(at.until("] ", "no closing ] after the time"));
+    if (!time) at.fail("the time is not dd/Mon/yyyy:hh:mm:ss +zzzz");
+    parsed.time = time.value_or(0);
+    take_request(at.quoted("no request in quotes after the time", "no closing quote after the request"), parsed);
+    at.pass(' ', "no status after the request");
+    take_status_and_size(at, parsed);
+    if (!at.at_end()) take_referrer_and_agent(at, parsed);
+    if (!at.reason().empty()) return malformed{at.reason()};
+    return parsed;
+}
+
 }  // namespace detail
 
-/// Parses a line, without its end (a carriage return may be left).
-inline parsed_line parse_line(std::string_view line) {
+/// Parses a line, without its end (a carriage return may be left). Of a line that another layout would have understood
+/// the reason names that one.
+inline parsed_line parse_line(std::string_view line, log_layout layout) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     // A crash leaves runs of these in a log. As a part of a field one would hide the rest of it from SQL.
     if (line.find('\0') != std::string_view::npos) return malformed{"a NUL byte in the line"};
-    request parsed;
-    detail::line_cursor at(line);
-    parsed.client = at.until(" ", "no client address");
-    if (parsed.client.empty()) at.fail("no client address");
-    at.until(" ", "no identity after the client address");
-    parsed.user = at.until(" [", "no user and [time] after the identity");
-    auto const time = detail::to_time(at.until("] ", "no closing ] after the time"));
-    if (!time) at.fail("the time is not dd/Mon/yyyy:hh:mm:ss +zzzz");
-    parsed.time = time.value_or(0);
-    detail::take_request(at.quoted("no request in quotes after the time", "no closing quote after the request"),
-                         parsed);
-    at.pass(' ', "no status after the request");
-    detail::take_status_and_size(at, parsed);
-    if (!at.at_end()) detail::take_referrer_and_agent(at, parsed);
-    if (!at.reason().empty()) return malformed{at.reason()};
+    auto parsed = detail::parse_line_as(line, layout);
+    if (std::holds_alternative<request>(parsed)) return parsed;
+    for (auto const& other : layouts) {
+        if (other.layout != layout && std::holds_alternative<request>(detail::parse_line_as(line, other.layout))) {
+            return malformed{other.refused};
+        }
+    }
     return parsed;
 }
 

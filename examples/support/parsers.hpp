@@ -3,6 +3,7 @@
 
 #include "channel.hpp"
 #include "input.hpp"
+#include "layout.hpp"
 #include "record.hpp"
 #include "stop_request.hpp"
 
@@ -25,8 +26,8 @@ public:
     /// Receives the records of a block, on the thread that parsed it; on several at once.
     using receiver = std::function<void(std::vector<record>)>;
 
-    parsers(std::size_t threads, stop_request& stop, receiver receive)
-        : stop_(stop), receive_(std::move(receive)), blocks_(2 * threads) {
+    parsers(std::size_t threads, log_layout layout, stop_request& stop, receiver receive)
+        : layout_(layout), stop_(stop), receive_(std::move(receive)), blocks_(2 * threads) {
         for (std::size_t i = 0; i < threads; ++i) {
             threads_.push_back(std::async(std::launch::async, [this] { parse_blocks(); }));
         }
@@ -78,12 +79,13 @@ private:
             rest.remove_prefix(std::min(line.size() + 1, rest.size()));
             // Blank lines are no records, and nothing to complain about.
             if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-            records.push_back({lines.input, number, parse_line(line)});
+            records.push_back({lines.input, number, parse_line(line, layout_)});
         }
         lines_.fetch_add(number - lines.first_line);
         return records;
     }
 
+    log_layout const layout_;
     stop_request& stop_;
     receiver const receive_;
     std::atomic<std::uint64_t> lines_ = 0;

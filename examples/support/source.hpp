@@ -4,31 +4,16 @@
 #pragma once
 
 #include "input.hpp"
+#include "output.hpp"
 #include "sample_log.hpp"
+#include "source_settings.hpp"
 #include "stop_request.hpp"
 
 #include <cstddef>
-#include <cstdint>
 #include <exception>
-#include <fstream>
-#include <iostream>
-#include <stdexcept>
-#include <string>
 #include <utility>
-#include <vector>
 
 namespace access_log {
-
-struct source_settings {
-    std::vector<std::string> inputs = {};  ///< none: a sample log is made up
-    std::uint64_t sample_lines = 5'000;
-    std::uint64_t seed = 1;
-    std::string output = {};  ///< where a sample log is written that is not read
-};
-
-[[nodiscard]] inline std::vector<std::string> names_of(source_settings const& from) {
-    return from.inputs.empty() ? std::vector<std::string>{"sample log"} : from.inputs;
-}
 
 namespace detail {
 
@@ -65,14 +50,10 @@ void feed_and_finish(source_settings const& from, Sink& into, stop_request const
 /// Writes a sample log to `output`; an exit code.
 inline int write_sample(source_settings const& how) {
     stop_request const stop;
-    std::ofstream file;
-    if (how.output != "-") file.open(how.output, std::ios::binary);
-    std::ostream& out = how.output == "-" ? std::cout : file;
+    output::file out(how.output);
     sample_log log(how.sample_lines, how.seed, stop);
-    while (auto const lines = log.next()) {
-        if (!(out << lines->text)) break;
-    }
-    if (!out.flush()) throw std::runtime_error("cannot write " + how.output);
+    while (auto const lines = log.next()) out.write(lines->text);
+    out.close();
     return stop.signal() == 0 ? 0 : 128 + stop.signal();
 }
 

@@ -23,6 +23,39 @@ run() {
     [[ $code == "$expected" ]] || fail "exit code $code instead of $expected: $*"
 }
 
+# unread_pipe: from now on descriptor 6 is the writing end of a pipe that nobody reads.
+unread_pipe() {
+    mkfifo unread
+    exec 5<>unread 6>unread
+    exec 5>&-
+    rm unread
+}
+
+# cannot_write NAME TEXT ARGUMENT...: with a standard output that is a full disk, a pipe that nobody reads, or closed,
+# the exit code is 1, and the one line on standard error tells the reason, and TEXT after it. Each ARGUMENT may have
+# @, for the name of what standard output is.
+cannot_write() {
+    local name=$1 text=$2 output code
+    shift 2
+    unread_pipe
+    for output in full pipe closed; do
+        [[ $output != full || -c /dev/full ]] || continue
+        code=0
+        case $output in
+            full) "$program" "${@//@/$output}" >/dev/full 2>"$name.$output.err" || code=$? ;;
+            pipe) "$program" "${@//@/$output}" >&6 2>"$name.$output.err" || code=$? ;;
+            closed) "$program" "${@//@/$output}" >&- 2>"$name.$output.err" || code=$? ;;
+        esac
+        [[ $code == 1 ]] || fail "exit code $code instead of 1: $output, $*"
+        has_one_line "$name.$output.err"
+    done
+    local begins=${program##*/}": cannot write to standard output: "
+    [[ ! -c /dev/full ]] || has "$name.full.err" "${begins}No space left on device$text"
+    has "$name.pipe.err" "${begins}Broken pipe$text"
+    has "$name.closed.err" "${begins}Bad file descriptor$text"
+    exec 6>&-
+}
+
 # start NAME ARGUMENT...: runs the program beside the test, with what is written to descriptor 3 on its standard input.
 start() {
     local name=$1

@@ -18,6 +18,7 @@
 #include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/tags.hpp>
 #include <tidefall/detail/this_thread.hpp>
+#include <tidefall/detail/to_size.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
@@ -44,7 +45,7 @@ namespace tidefall::inline v0 {
 class route {
     template <typename Table>
     friend class buffer;
-    explicit route(std::size_t to) noexcept : stripe(to) {}
+    explicit route(std::uint64_t to) noexcept : stripe(detail::to_size(to)) {}
     std::size_t stripe;
 };
 
@@ -91,14 +92,20 @@ public:
     template <typename Processor, typename Undelivered = discard_undelivered>
     explicit buffer(options how, Processor&& process, Undelivered&& undelivered = {}, std::size_t stripes = 1)
         : shutdown_timeout_(how.shutdown_timeout.count()) {
-        static_assert(processor_for<Processor, Table>,
+        static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                      "the processor cannot be copied into the buffer: give a move-only callable with std::move");
+        static_assert(std::is_constructible_v<std::decay_t<Undelivered>, Undelivered>,
+                      "undelivered cannot be copied into the buffer: give a move-only callable with std::move");
+        static_assert(!std::is_constructible_v<std::decay_t<Processor>, Processor> || processor_for<Processor, Table>,
                       "the processor must be callable as f(std::span<V>) or f(std::span<V const>), each also with a "
                       "std::stop_token, or as f(Table), also with a std::stop_token; V is the buffer's value_type");
-        static_assert(
-            std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> || undelivered_for<Undelivered, value_type>,
-            "undelivered must be callable as f(std::span<V>, tidefall::failure const&); V is the buffer's "
-            "value_type");
-        if constexpr (processor_for<Processor, Table>) {
+        static_assert(!std::is_constructible_v<std::decay_t<Undelivered>, Undelivered> ||
+                          std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> ||
+                          undelivered_for<Undelivered, value_type>,
+                      "undelivered must be callable as f(std::span<V>, tidefall::failure const&); V is the buffer's "
+                      "value_type");
+        if constexpr (processor_for<Processor, Table> &&
+                      std::is_constructible_v<std::decay_t<Undelivered>, Undelivered>) {
             detail::validate(how);
             if (!std::has_single_bit(stripes) || stripes > max_stripes) {
                 throw invalid_options("stripes", std::to_string(stripes), "a power of two up to 4096");
@@ -151,9 +158,10 @@ public:
     /// The number of partitions.
     std::size_t partitions() const noexcept { return partitions_->size(); }
 
-    /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`.
-    tidefall::partition<Table>& partition(std::size_t index) { return *partitions_->at(index); }
-    tidefall::partition<Table> const& partition(std::size_t index) const { return *partitions_->at(index); }
+    /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`, whose what() names the buffer, the
+    /// index and the number of partitions.
+    tidefall::partition<Table>& partition(std::size_t index) { return *(*partitions_)[in_range(index)]; }
+    tidefall::partition<Table> const& partition(std::size_t index) const { return *(*partitions_)[in_range(index)]; }
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
     std::size_t size() const noexcept {
@@ -338,6 +346,13 @@ private:
     template <typename Derived, typename Buffer>
     friend class definition;
     using core = detail::buffer_core<Table>;
+
+    /// `index`, if there is such a partition.
+    std::size_t in_range(std::size_t index) const {
+        if (index < partitions()) return index;
+        throw std::out_of_range("tidefall: buffer \"" + name() + "\" has no partition " + std::to_string(index) +
+                                ": it has " + std::to_string(partitions()) + ", counted from 0");
+    }
 
     /// In debug builds: what runs under a lock of this buffer has not called it.
     void assert_outside_locks() const noexcept {

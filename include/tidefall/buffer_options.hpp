@@ -64,7 +64,8 @@ enum class unheard_action : std::uint8_t {
     ignore,    ///< nothing
 };
 
-/// The options of a buffer. A duration of `nanoseconds::max()` means never. They are checked as a whole, with
+/// The options of a buffer. Designated initialisers name them in the order in which they stand here, which is fixed;
+/// any may be left out. A duration of `nanoseconds::max()` means never. They are checked as a whole, with
 /// `invalid_options`, before the buffer starts a thread.
 struct options {
     /// The label of telemetry and of thread names. Not empty.

@@ -165,7 +165,7 @@ private:
     }
 
     [[nodiscard]] std::chrono::nanoseconds with_jitter(std::chrono::nanoseconds delay) const {
-        if (how_.jitter == 0) return delay;
+        if (!(how_.jitter > 0)) return delay;
         double const part = 1 - how_.jitter * (how_.random ? how_.random() : random_->draw());
         return to_delay(static_cast<double>(delay.count()) * part, delay);
     }
@@ -299,6 +299,8 @@ private:
 template <typename Processor>
 auto with_retry(Processor&& processor, retry_options how = {}) {
     detail::validate(how);
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "with_retry: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "with_retry's processor");
     return detail::retrying<std::decay_t<Processor>>(std::forward<Processor>(processor), std::move(how));
 }
@@ -316,14 +318,19 @@ auto with_retry(Processor&& processor, retry_options how = {}) {
 /// the file is as it was, and the next batch tries anew. A call that timed out has failed whatever follows: what it
 /// spills, `undelivered` receives as well.
 ///
-/// Opens the file, or makes it, and cuts off what a crash tore at its end. Throws `spill_error` where that is not
-/// possible, the file is in use (where the system has flock; a forked child shares the use), or is no spill file, and
-/// `std::invalid_argument` for an empty processor or encoding. Copies share the file, which is closed with the last
-/// one.
+/// Opens the file, or makes it with mode 0600, and cuts off what a crash tore at its end, in time that is linear in the
+/// file's size. Throws `spill_error` where that is not possible, the file is in use, in this process or another (where
+/// the system has flock), is a symbolic link, or is no spill file, and `std::invalid_argument` for an empty processor
+/// or encoding. Copies share the file, which is closed with the last one. In a child that is forked off meanwhile it
+/// stays the parent's: nothing is spilled there, and the parent's end does not wait for the child's.
 ///
 /// While a batch is written, a lock keeps other partitions' spills waiting; deliveries go on.
 template <typename Processor, typename Encode>
 auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode&& encode, spill_options how = {}) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor> &&
+                      std::is_constructible_v<std::decay_t<Encode>, Encode>,
+                  "with_spill: the processor or the encoding cannot be copied: give a move-only callable with "
+                  "std::move");
     detail::require_callable(processor, "with_spill's processor");
     detail::require_callable(encode, "with_spill's encoding");
     auto file = std::make_shared<detail::spill_file>(path, how.sync);
@@ -342,6 +349,8 @@ auto with_spill(Processor&& processor, std::filesystem::path const& path, Encode
 /// Throws `std::invalid_argument` for an empty processor.
 template <typename Processor>
 auto serialised(Processor&& processor) {
+    static_assert(std::is_constructible_v<std::decay_t<Processor>, Processor>,
+                  "serialised: the processor cannot be copied: give a move-only callable with std::move");
     detail::require_callable(processor, "serialised's processor");
     return detail::serialising<std::decay_t<Processor>>(std::forward<Processor>(processor),
                                                         std::make_shared<detail::gate>());

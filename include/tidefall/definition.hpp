@@ -5,7 +5,7 @@
 //
 //     struct event_queue : tidefall::definition<event_queue, tidefall::queue<event>> {
 //         static constexpr std::string_view environment = "MYAPP_EVENTS";
-//         static tidefall::options defaults() { return {.name = "event_queue", .processing_interval = 1s}; }
+//         static tidefall::options defaults() { return {.processing_interval = 1s}; }
 //     };
 //
 //     event_queue::start(processor, {.processing_batch_size = 512});   // at the beginning of main
@@ -17,6 +17,7 @@
 
 #include <tidefall/buffer.hpp>
 #include <tidefall/detail/sync.hpp>
+#include <tidefall/detail/type_name.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 
@@ -29,11 +30,17 @@
 
 namespace tidefall::inline v0 {
 
-/// The base of a type that names a buffer. Nothing of it is made: all is static. `Derived` may have, both public,
+/// The `environment` of a definition that reads none.
+inline constexpr std::string_view no_environment{};
+
+/// The base of a type that names a buffer. Nothing of it is made: all is static. `Derived` has, both public,
 ///
+///     static constexpr std::string_view environment;   the prefix of variables that `options_from_environment` reads,
+///                                                      or `tidefall::no_environment`. It must be there
 ///     static tidefall::options defaults();             the options to begin with; without it those of `options`
-///     static constexpr std::string_view environment;   the prefix of variables that `options_from_environment` reads;
-///                                                      without it, or empty, the environment is not read
+///
+/// Where `defaults` gives no `name`, or "tidefall", the buffer is called as the type is, without namespaces and
+/// template arguments: `event_queue`.
 ///
 /// The environment goes before the defaults, and what `start` is given before both.
 ///
@@ -50,7 +57,6 @@ class definition {
 public:
     using buffer_type = Buffer;
 
-    static constexpr std::string_view environment = {};
     static options defaults() { return {}; }
 
     /// Starts the buffer and returns it. What `given` names goes before all else.
@@ -71,13 +77,14 @@ public:
         return start_with(given, std::forward<Processor>(process), std::forward<Undelivered>(undelivered));
     }
 
-    /// The buffer. Throws `std::logic_error` before its start and after its stop. Takes no lock. The reference stays
-    /// good for ever: that of a buffer that was stopped is answered `stopped`, whatever was started since.
+    /// The buffer. Throws `std::logic_error`, which names the type, before its start and after its stop. Takes no lock.
+    /// The reference stays good for ever: that of a buffer that was stopped is answered `stopped`, whatever was started
+    /// since.
     static Buffer& instance() {
         // Acquires [definition].
         auto* const one = current_.load(std::memory_order_acquire);
         if (one == nullptr) [[unlikely]]
-            throw std::logic_error(named("is not started: call start before instance"));
+            throw std::logic_error(named("is not started: call start() before instance()"));
         return one->held;
     }
 
@@ -111,19 +118,30 @@ private:
         ~claim() { starting_.store(false, std::memory_order_release); }
     };
 
+    static constexpr bool says_environment = requires { std::string_view(Derived::environment); };
+
     template <typename... Callables>
     static Buffer& start_with(options_overlay const& given, Callables&&... callables) {
         static_assert(detail::is_buffer<Buffer>,
                       "a definition names a buffer: queue, hash_map, or a class that derives from tidefall::buffer");
-        claim const mine;
-        // Relaxed: only a start sets it, and this is the only one.
-        if (current_.load(std::memory_order_relaxed) != nullptr) {
-            throw std::logic_error(named("is started already: stop it first"));
+        static_assert(
+            says_environment,
+            "a definition says where else its options come from: static constexpr std::string_view environment "
+            "= \"MYAPP_EVENTS\"; for variables such as MYAPP_EVENTS_PARTITIONS, or = "
+            "tidefall::no_environment; for none");
+        if constexpr (detail::is_buffer<Buffer> && says_environment) {
+            claim const mine;
+            // Relaxed: only a start sets it, and this is the only one.
+            if (current_.load(std::memory_order_relaxed) != nullptr) {
+                throw std::logic_error(named("is started already: stop it first"));
+            }
+            auto* const one = new kept(layered(given), std::forward<Callables>(callables)...);
+            // Releases [definition].
+            current_.store(one, std::memory_order_release);
+            return one->held;
+        } else {
+            return instance();
         }
-        auto* const one = new kept(layered(given), std::forward<Callables>(callables)...);
-        // Releases [definition].
-        current_.store(one, std::memory_order_release);
-        return one->held;
     }
 
     /// The options that the buffer is to have. Each is judged by the last that named it.
@@ -134,6 +152,7 @@ private:
         std::string_view const prefix = Derived::environment;
         auto const read = prefix.empty() ? options_overlay{} : detail::overlay_from_environment(prefix);
         options how = Derived::defaults();
+        if (how.name == options().name) how.name = detail::name_of_type<Derived>;
         detail::apply(read, how);
         detail::apply(given, how);
         naming(in_defaults, [&] { detail::validate_ranges(how); });
@@ -156,13 +175,14 @@ private:
         try {
             validation();
         } catch (invalid_options const& error) {
-            throw invalid_options(std::string(error.what()) + " (definition \"" + Derived::defaults().name + "\", " +
+            throw invalid_options(std::string(error.what()) + " (definition " + type_name() + ", " +
                                   std::string(source) + ")");
         }
     }
 
+    static std::string type_name() { return std::string(detail::name_of_type<Derived>); }
     static std::string named(std::string_view what) {
-        return "tidefall: definition \"" + Derived::defaults().name + "\" " + std::string(what);
+        return "tidefall: definition " + type_name() + " " + std::string(what);
     }
 
     template <typename... Within>

@@ -181,7 +181,8 @@ inline void append_value(fmt::memory_buffer& to, std::chrono::system_clock::time
 }
 
 inline void append_value(fmt::memory_buffer& to, std::chrono::steady_clock::time_point value) {
-    append_value(to, std::chrono::nanoseconds(value.time_since_epoch()));
+    std::chrono::nanoseconds const since = value.time_since_epoch();
+    append_value(to, since);
 }
 
 inline void append_value(fmt::memory_buffer& to, std::exception_ptr const& value) {

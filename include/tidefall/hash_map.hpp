@@ -55,6 +55,38 @@ concept no_tag = !any_tag<T>;
 template <typename F, typename V>
 concept changes = std::invocable<F&, V&>;
 
+/// Whether `F` has one call operator whose parameter is exactly a `Parameter`, which it answers with an `R`. The
+/// parameter `auto&&` is exactly a `V&` and no `V`; `auto` is both.
+template <typename F, typename R, typename Parameter>
+inline constexpr bool has_call_with = requires {
+    static_cast<R (F::*)(Parameter) const>(&F::operator());
+}
+|| requires {
+    static_cast<R (F::*)(Parameter)>(&F::operator());
+}
+|| requires {
+    static_cast<R (*)(Parameter)>(&F::operator());
+};
+
+/// False for a function that `update` could call, and that could not change the value: one that takes it by value or
+/// as a constant. It could be called with an rvalue, where a `V&` could not. (What takes an rvalue is asked, and not
+/// what takes a constant: that would compile the body of a generic lambda with one.) Some functions can do both: an
+/// `auto&&`, one of several overloads, and a member function.
+template <typename F, typename V>
+constexpr bool changes_in_place() {
+    using function = std::remove_cvref_t<F>;
+    if constexpr (std::is_member_pointer_v<function>) {
+        return !std::is_invocable_v<function, V const&>;
+    } else {
+        using result = std::invoke_result_t<F&, V&>;
+        if constexpr (has_call_with<function, result, V&> && !has_call_with<function, result, V>) {
+            return true;
+        } else {
+            return !std::is_invocable_v<F&, V>;
+        }
+    }
+}
+
 /// A part of an item that was taken apart, to be moved from where the item may be.
 template <typename Item, typename Part>
 decltype(auto) part_of(std::remove_reference_t<Part>& part) noexcept {
@@ -174,24 +206,43 @@ public:
     }
 
     /// Changes the value of a key in its place: calls `change(V&)`. A new key starts from `V{}`, or from `first` in the
-    /// second form. Version and `updates` stay, and are `Version{}` and 0 for a new key.
+    /// second form. Version and `updates` stay, and are `Version{}` and 0 for a new key. What `change` returns is
+    /// discarded. One that takes its argument by value or as a constant could change a copy at most, and does not
+    /// compile.
     ///
     /// `change` runs under a spinning lock: it must be short and must not call this buffer, which debug builds assert.
     /// If it throws, a key that was there keeps what it wrote, a new key is not inserted (`key` and `first` may have
     /// been moved from), and nothing is counted.
     template <typename Key = K, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, Change&& change, Tags const&... tags) {
-        return change_or_insert(
-            std::forward<Key>(key), []() noexcept(noexcept(V())) { return V(); }, change, tags...);
+        static_assert(detail::changes_in_place<Change, V>(),
+                      "update changes the value in its place: its function must take a V&; this one could change a "
+                      "copy at most");
+        static_assert(!detail::changes_in_place<Change, V>() || std::is_default_constructible_v<V>,
+                      "update(key, f) starts a new key from V{}, and this V has no default constructor: say what a new "
+                      "key starts from, as in update(key, first, f)");
+        if constexpr (detail::changes_in_place<Change, V>() && std::is_default_constructible_v<V>) {
+            return change_or_insert(
+                std::forward<Key>(key), []() noexcept(noexcept(V())) { return V(); }, change, tags...);
+        } else {
+            return write_status::stopped;
+        }
     }
     /// The same, where a new key starts from `first`.
     template <typename Key = K, typename First = V, detail::changes<V> Change, detail::any_tag... Tags>
     write_status update(Key&& key, First&& first, Change&& change, Tags const&... tags) {
+        static_assert(detail::changes_in_place<Change, V>(),
+                      "update changes the value in its place: its function must take a V&; this one could change a "
+                      "copy at most");
         static_assert(detail::converts_to<First, V>, "the first value cannot be made into the map's value type");
-        auto const begin = [&]() noexcept(noexcept(static_cast<V>(std::forward<First>(first)))) {
-            return static_cast<V>(std::forward<First>(first));
-        };
-        return change_or_insert(std::forward<Key>(key), begin, change, tags...);
+        if constexpr (detail::changes_in_place<Change, V>() && detail::converts_to<First, V>) {
+            auto const begin = [&]() noexcept(noexcept(static_cast<V>(std::forward<First>(first)))) {
+                return static_cast<V>(std::forward<First>(first));
+            };
+            return change_or_insert(std::forward<Key>(key), begin, change, tags...);
+        } else {
+            return write_status::stopped;
+        }
     }
 
     /// Puts the pairs of a range: a map, or any range of pair-likes or of structs with `key` and `value`. Goes up to
@@ -387,10 +438,15 @@ private:
     template <typename Item, typename Key, typename Tag, typename Write>
     static decltype(auto) with_routing(Item const& item, Key const& key, Tag const& tag, Write write) {
         if constexpr (detail::is_tag<partition_by, Tag>) {
-            if constexpr (requires { std::invoke(tag.f, item); }) {
+            constexpr bool by_item = detail::takes_item<Item, Tag>;
+            static_assert(by_item || detail::takes_item<Key, Tag>,
+                          "the f of partition_by{f} must be callable with one of the range's pairs, or with its key");
+            if constexpr (by_item) {
                 return write(partition_key{std::invoke(tag.f, item)});
-            } else {
+            } else if constexpr (detail::takes_item<Key, Tag>) {
                 return write(partition_key{std::invoke(tag.f, key)});
+            } else {
+                return write();
             }
         } else {
             return write(tag);

@@ -19,11 +19,19 @@
 #include <string>
 #include <string_view>
 
+#if defined(__APPLE__)
+#include <crt_externs.h>
+#elif defined(__linux__)
+#include <unistd.h>
+#elif !defined(_WIN32)
+extern "C" char** environ;  // NOLINT(readability-redundant-declaration)
+#endif
+
 namespace tidefall::inline v0 {
 
 /// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
-/// field of `options` is here, in the same order. For `drain_threshold` and `capacity`, `std::optional<std::size_t>{}`
-/// takes the limit away; for `telemetry` and `runtime`, a null pointer does.
+/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
+/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
 struct options_overlay {
     std::optional<std::string> name = {};
     std::optional<std::size_t> partitions = {};
@@ -126,6 +134,51 @@ inline std::string text_of_variable(std::string const& name) {
                           "\", but must be " + std::string(rule));
 }
 
+/// The variables of the process, each NAME=TEXT, and a null pointer behind the last; null if there are none.
+inline char const* const* variables_of_process() noexcept {
+#if defined(_WIN32)
+    return _environ;
+#elif defined(__APPLE__)
+    return *_NSGetEnviron();  // a shared library has no `environ`
+#else
+    return ::environ;
+#endif
+}
+
+/// True where `rest` is X_OPTION, and so names an option of a prefix that is longer by X.
+inline bool is_of_longer_prefix(std::string_view rest, std::string_view option) noexcept {
+    return rest.size() > option.size() + 1 && rest.front() != '_' && rest.ends_with(option) &&
+           rest[rest.size() - option.size() - 1] == '_';
+}
+
+/// Throws `invalid_options` for a variable with the prefix that names no option, and nearly does: who set it meant one
+/// to have another value.
+inline void refuse_misspelt_variables(std::string_view prefix) {
+    auto const* one = variables_of_process();
+    for (; one != nullptr && *one != nullptr; ++one) {
+        std::string_view const variable(*one);
+        auto const name = variable.substr(0, variable.find('='));
+        if (name.size() + 1 >= variable.size()) continue;  // empty, as if it were not set
+        if (!name.starts_with(prefix) || name.substr(prefix.size(), 1) != "_") continue;
+        auto const rest = name.substr(prefix.size() + 1);
+        bool is_an_option = false;
+        std::string_view meant;
+        std::size_t least = most_edits + 1;
+        for_each_text_option([&](std::string_view option, std::string_view, auto, auto) {
+            auto const right = variable_name(prefix, option).substr(prefix.size() + 1);
+            is_an_option = is_an_option || rest == right || is_of_longer_prefix(rest, right);
+            if (auto const edits = edits_between(rest, right); edits < least) {
+                least = edits;
+                meant = option;
+            }
+        });
+        if (!is_an_option && !meant.empty()) {
+            throw invalid_options("tidefall: environment variable " + std::string(name) +
+                                  " names no option: did you mean " + variable_name(prefix, meant) + "?");
+        }
+    }
+}
+
 /// What the environment says. Each value by itself is one that its option can have.
 inline options_overlay overlay_from_environment(std::string_view prefix) {
     if (prefix.empty() || prefix.find('=') != prefix.npos || prefix.find('\0') != prefix.npos) {
@@ -145,6 +198,7 @@ inline options_overlay overlay_from_environment(std::string_view prefix) {
             refuse_variable(prefix, option, rule);
         }
     });
+    refuse_misspelt_variables(prefix);
     return read;
 }
 
@@ -175,7 +229,11 @@ inline void validate_together(options const& all, options_overlay const& read, s
 /// whatever the locale.
 ///
 /// Throws `invalid_options` for a text that says no value, and for one that its option cannot have: what() names the
-/// variable, the text and the rule. The result is checked as a whole, so also for a `base` that no buffer can have.
+/// variable, the text and the rule. It throws it too for a variable that begins with PREFIX_ and whose rest is no
+/// option's name but within two edits of one, such as PREFIX_PROCESING_INTERVAL: what() names the option. So a prefix
+/// is for one buffer, MYAPP_EVENTS rather than MYAPP: MYAPP_HOME is nearly MYAPP_NAME. Variables of a longer prefix,
+/// PREFIX_X_PARTITIONS, and names that are like no option's are nobody's business. The result is checked as a whole, so
+/// also for a `base` that no buffer can have.
 ///
 /// Thread safety: it reads the environment, which nobody may change meanwhile.
 inline options options_from_environment(std::string_view prefix, options base = {}) {

@@ -715,7 +715,7 @@ private:
                 unwatch();
             }
         }
-        schedule().jobs.dismiss_surplus();
+        schedule().end_replacement();
         core_->changed();
     }
 

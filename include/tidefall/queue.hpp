@@ -165,8 +165,15 @@ public:
         using reference = std::ranges::range_reference_t<Range>;
         using given = detail::given_item<Range, reference>;
         static_assert(std::constructible_from<T, given>, "the range's items cannot be made into the queue's");
-        if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 && std::ranges::sized_range<Range> &&
-                      std::ranges::contiguous_range<Range> && std::is_same_v<std::remove_cvref_t<reference>, T>) {
+        constexpr bool fits = (detail::takes_item<T, Tags> && ...);
+        static_assert(fits,
+                      "the f of partition_by{f} and of sort_key_by{f} must be callable with one of the queue's items, "
+                      "as f(T const&)");
+        if constexpr (!std::constructible_from<T, given> || !fits) {
+            return 0;
+        } else if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 &&
+                             std::ranges::sized_range<Range> && std::ranges::contiguous_range<Range> &&
+                             std::is_same_v<std::remove_cvref_t<reference>, T>) {
             return push_side_by_side<std::is_same_v<given, T&&>>(std::ranges::data(items), std::ranges::size(items),
                                                                  tags...);
         } else {

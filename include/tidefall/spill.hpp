@@ -24,18 +24,22 @@
 // The payload is what the encoding made of one value. A crash, or a disk that is full, may leave a record torn at the
 // end: `read_spill` says so, and `with_spill` cuts it off when it opens the file. Damage anywhere else costs the
 // records that it hit: reading goes on at the next whole one, and nothing that is whole is ever cut off.
+//
+// A file is made with mode 0600, since its values may be anybody's. It is never opened through a symbolic link, and is
+// one process's at a time, and so is what was set aside of it (where the system has flock).
 #pragma once
 
+#include <tidefall/detail/spill_claims.hpp>
+#include <tidefall/detail/spill_input.hpp>
 #include <tidefall/detail/spill_output.hpp>
 #include <tidefall/detail/spill_records.hpp>
 #include <tidefall/version.hpp>
 
 #include <algorithm>
-#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -71,72 +75,133 @@ struct spill_report {
     friend bool operator==(spill_report const&, spill_report const&) = default;
 };
 
+namespace detail {
+
+struct spill_reading {
+    std::uint64_t size = 0;  ///< of the file
+    spill_report report;
+};
+
+/// `read_spill`, of a file that is open.
+template <typename File, typename F>
+spill_reading read_spill_records(std::filesystem::path const& path, File& file, F&& f) {
+    auto const or_error = [&path](auto const& act) {
+        try {
+            return act();
+        } catch (std::system_error const& error) {
+            throw spill_error(path, "cannot be read", error.code());
+        }
+    };
+    auto const size = or_error([&] { return file.size(); });
+    spill_reading result{.size = size, .report = {}};
+    auto& report = result.report;
+    spill_input<File> in(file, size);
+    std::string bytes;
+    auto const header = static_cast<std::size_t>((std::min<std::uint64_t>)(size, spill_header.size()));
+    if (!or_error([&] { return in.read(0, header, bytes); }) || !spill_header.starts_with(bytes)) {
+        throw spill_error(path, "is not a spill file of version 1: it begins with other bytes");
+    }
+    if (header < spill_header.size()) {
+        report.torn_bytes = size;
+        return result;
+    }
+    for (std::uint64_t at = header; at < size;) {
+        auto const next = or_error([&] { return in.read_record(at, bytes) ? at : in.find_record(at + 1, bytes); });
+        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
+        at = next;
+        if (at == size) break;
+        f(std::string_view(bytes));
+        ++report.records;
+        report.bytes += bytes.size();
+        at += spill_prefix + bytes.size();
+    }
+    return result;
+}
+
+}  // namespace detail
+
 /// Calls `f(std::string_view record)` for each whole record, in the order in which they were written; the view is
 /// valid during that call. What `f` throws ends it. Neither a torn end nor damage is an error: the report tells. Throws
-/// `spill_error` if there is no such file, it is not a spill file of this version, or it cannot be read.
+/// `spill_error` if there is no such file, it is a symbolic link or no spill file of this version, or it cannot be
+/// read.
 ///
-/// Blocks on the file. Needs memory for one record. Any number of readers may read a file at once, also one that is
-/// being written: its end may look torn then.
+/// Blocks on the file, for a time that is linear in its size, whatever it holds. Needs memory for one record, and where
+/// there is damage up to 66 MiB more. Any number of readers may read a file at once, also one that is being written:
+/// its end may look torn then.
 template <typename F>
 spill_report read_spill(std::filesystem::path const& path, F&& f) {
     std::error_code error;
-    auto const status = std::filesystem::status(path, error);
-    if (!std::filesystem::exists(status)) throw spill_error(path, "cannot be read: there is no such file");
-    if (!std::filesystem::is_regular_file(status)) throw spill_error(path, "cannot be read: it is not a regular file");
-    errno = 0;
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream) throw spill_error(path, "cannot be read", detail::last_error());
-    stream.seekg(0, std::ios::end);
-    auto const size = static_cast<std::uint64_t>(stream.tellg());
-    stream.seekg(0);
-    detail::spill_input in(stream, size);
-
-    std::string bytes;
-    auto const header = static_cast<std::size_t>(std::min<std::uint64_t>(size, detail::spill_header.size()));
-    errno = 0;
-    if (!in.read(0, header, bytes)) throw spill_error(path, "cannot be read", detail::last_error());
-    if (!detail::spill_header.starts_with(bytes)) {
-        throw spill_error(path, "is not a spill file of version 1: it begins with other bytes");
+    if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
+        throw spill_error(path, "cannot be read: there is no such file");
     }
-    spill_report report;
-    if (header < detail::spill_header.size()) {
-        report.torn_bytes = size;
-        return report;
+    if (auto const* const reason = detail::unfit_for_spill(path)) {
+        throw spill_error(path, std::string("cannot be read: ") + reason);
     }
-    for (std::uint64_t at = header; at < size;) {
-        if (in.read_record(at, bytes)) {
-            f(std::string_view(bytes));
-            ++report.records;
-            report.bytes += bytes.size();
-            at += detail::spill_prefix + bytes.size();
-            continue;
-        }
-        auto const next = in.find_record(at + 1);
-        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
-        at = next;
-    }
-    return report;
+    detail::spill_reader reader;
+    error = reader.open(path);
+    if (error) throw spill_error(path, "cannot be read", error);
+    return detail::read_spill_records(path, reader, f).report;
 }
 
 /// Moves the file at `path` out of the way of a new one, so that it can be read while the new one is written, and
 /// returns its new name: `path` with ".replay" behind it. Where a file of that name is left from a crash, returns that
-/// one and leaves `path` for the next start. None if there is neither. Throws `spill_error` if a `with_spill` has the
-/// file open, in this process or another (where the system has flock), or if it cannot be renamed.
+/// one and leaves `path` for the next start. None if there is neither.
+///
+/// What is set aside is one process's (where the system has flock): it is the caller's until `with_spill` opens `path`,
+/// and from then on that of the process that has `path` open. Where `with_spill` never opens it, it is the caller's
+/// until the process ends, and once removed it keeps its room on the disk for as long. A child that is forked off has
+/// no part in it.
+///
+/// Throws `spill_error` where what is set aside is another process's, where a `with_spill` has `path` open, in this
+/// process or another, where one of the two names is a symbolic link's, or if the file cannot be renamed.
 inline std::optional<std::filesystem::path> set_aside_spill(std::filesystem::path const& path) {
-    auto aside = path;
-    aside += ".replay";
+    auto const aside = detail::spill_set_aside(path);
+    auto const is_there = [](std::filesystem::path const& one) {
+        std::error_code ignored;
+        return std::filesystem::exists(std::filesystem::symlink_status(one, ignored));
+    };
+    for (auto const* const one : {&aside, &path}) {
+        if (auto const* const reason = detail::unfit_for_spill(*one)) {
+            throw spill_error(*one, std::string("cannot be set aside: ") + reason);
+        }
+    }
     std::error_code error;
-    if (std::filesystem::exists(aside, error)) return aside;
-    if (!std::filesystem::exists(path, error)) return std::nullopt;
-    detail::spill_output held;
-    error = held.open(path);
-    if (error) throw spill_error(path, "cannot be set aside", error);
-#if !defined(__unix__) && !defined(__APPLE__)
-    held.close();
-#endif
+#if defined(__unix__) || defined(__APPLE__)
+    auto const open = [](detail::spill_output& to, std::filesystem::path const& one) {
+        auto const fault = to.open(one, detail::spill_output::if_missing::fail);
+        if (fault == std::errc::device_or_resource_busy) throw spill_error(one, "cannot be set aside: it is in use");
+        if (fault && fault != std::errc::no_such_file_or_directory)
+            throw spill_error(one, "cannot be set aside", fault);
+        return !fault;
+    };
+    return detail::spill_claims::of_this_process().locked(
+        [&](detail::spill_claims& claims) -> std::optional<std::filesystem::path> {
+            for (;;) {
+                if (claims.has(aside)) return aside;
+                detail::spill_output file;
+                if (is_there(aside) && open(file, aside)) {
+                    detail::spill_output its_owner;
+                    open(its_owner, path);  // who has that one has both
+                    claims.add(std::move(file));
+                    return aside;
+                }
+                if (!is_there(path) || !open(file, path)) return std::nullopt;
+                // The new name is given by those alone who have the lock that is held now. So it is free, or it was
+                // given before that, and would be lost.
+                if (is_there(aside)) continue;
+                std::filesystem::rename(path, aside, error);
+                if (error) throw spill_error(path, "cannot be set aside", error);
+                claims.add(std::move(file));
+                return aside;
+            }
+        });
+#else
+    if (is_there(aside)) return aside;
+    if (!is_there(path)) return std::nullopt;
     std::filesystem::rename(path, aside, error);
     if (error) throw spill_error(path, "cannot be set aside", error);
     return aside;
+#endif
 }
 
 }  // namespace tidefall::inline v0

@@ -47,8 +47,8 @@ static_assert(std::is_same_v<decltype(options_update::capacity), std::optional<s
 // does not compile here.
 template <typename Options>
 constexpr auto fields_of(Options& all) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = all;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = all;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
 }
 template <typename T>
 struct each_optional;
@@ -134,6 +134,35 @@ static_assert(std::forward_iterator<profile_table::iterator> && std::forward_ite
 static_assert(std::is_convertible_v<profile_table::iterator, profile_table::const_iterator>);
 static_assert(!std::is_convertible_v<profile_table::const_iterator, profile_table::iterator>);
 static_assert(std::is_same_v<decltype(std::declval<profiles&>().get("")), std::optional<event>>);
+// What `update` takes: what could change the value in its place.
+struct counter {
+    int n = 0;
+    void grow() { ++n; }
+    int look() const { return n; }
+};
+struct either {
+    void operator()(counter& c) const { ++c.n; }
+    void operator()(counter const&) const {}
+};
+template <typename F>
+constexpr bool updates(F) {
+    return detail::changes_in_place<F, counter>();
+}
+static_assert(updates([](counter& c) { ++c.n; }) && updates([](counter& c) mutable noexcept { return c.n++; }));
+static_assert(updates([](auto& c) { ++c.n; }) && updates([](auto&... c) { (++c.n, ...); }));
+static_assert(updates([](auto&& c) { ++c.n; }) && updates([](auto&& c) mutable noexcept { return ++c.n; }));
+static_assert(updates([](auto&& c) { static_assert(std::is_lvalue_reference_v<decltype(c)>); }));
+static_assert(updates(static_cast<void (*)(counter&)>(nullptr)) && updates(&counter::grow) && updates(either()));
+static_assert(updates([](std::reference_wrapper<counter> c) { ++c.get().n; }));
+static_assert(detail::changes_in_place<std::function<void(counter&)> const&, counter>());
+static_assert(!updates([](counter c) { return ++c.n; }) && !updates([](counter const& c) { return c.n; }));
+static_assert(!updates([](auto c) { return ++c.n; }) && !updates([](auto c) mutable noexcept { return ++c.n; }));
+static_assert(!updates([](auto const& c) { return c.n; }) && !updates([](counter const c) { return c.n; }));
+static_assert(!updates(static_cast<void (*)(counter)>(nullptr)));
+static_assert(!updates(static_cast<void (*)(counter const&) noexcept>(nullptr)));
+static_assert(!updates(&counter::look) && !updates(&counter::n));
+static_assert(!detail::changes_in_place<std::function<void(counter)>, counter>());
+
 // A stripe of either takes two cache lines at most, its hot part one.
 static_assert(sizeof(detail::stripe<hash_map_table<int, int>>) == 128);
 static_assert(sizeof(hash_map_table<int, int>) <= 64);

@@ -150,7 +150,12 @@ BUFFER_TEST_CASE("buffer: a hung processor does not hold stop past its deadline,
     std::vector<int> in_call;
     {
         any_buffer items(
-            kind, {.partitions = 1, .processing_interval = 1h, .processing_batch_size = 2, .telemetry = log},
+            kind,
+            {.partitions = 1,
+             .processing_interval = 1h,
+             .processing_batch_size = 2,
+             .calls_at_destruction = tidefall::destruction_action::leave,
+             .telemetry = log},
             [&, life](std::span<int> batch, std::stop_token const& token) {
                 std::stop_callback const seen(token, [&] { stop_seen.open(); });
                 in_call.assign(batch.begin(), batch.end());

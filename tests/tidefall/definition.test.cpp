@@ -57,13 +57,14 @@ struct stopped_at_the_end {
 // ---- one life
 
 struct plain_queue : definition<plain_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "plain", .partitions = 1, .processing_interval = 1h}; }
 };
 
 TEST_CASE("definition: started, reached from anywhere, stopped") {
     recorder<int> const seen;
     CHECK(message_of<std::logic_error>([] { plain_queue::instance(); }) ==
-          "tidefall: definition \"plain\" is not started: call start before instance");
+          "tidefall: definition plain_queue is not started: call start() before instance()");
     CHECK(plain_queue::stop() == tidefall::drain_report{});
 
     auto& started = plain_queue::start(seen);
@@ -79,6 +80,7 @@ TEST_CASE("definition: started, reached from anywhere, stopped") {
 }
 
 struct restarted_queue : definition<restarted_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "restarted", .partitions = 1, .processing_interval = 1h}; }
 };
 
@@ -108,6 +110,7 @@ TEST_CASE("definition: it can be started again, and a reference from before is a
 }
 
 struct counted_queue : definition<counted_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "counted", .partitions = 2}; }
 };
 
@@ -129,6 +132,7 @@ TEST_CASE("definition: a stop gives back the threads and the processor") {
 
 template <typename Buffer>
 struct cut_short : definition<cut_short<Buffer>, Buffer> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() {
         return {.name = "cut short", .partitions = 1, .runtime = tidefall::make_manual_runtime()};
     }
@@ -165,6 +169,7 @@ struct waits_once {
 };
 
 struct sorted_queue : definition<sorted_queue, tidefall::queue<int, tidefall::sorted_by<std::identity{}, waits_once>>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "sorted", .partitions = 1, .processing_interval = 1h}; }
 };
 
@@ -191,6 +196,7 @@ TEST_CASE("definition: a stop leaves what another one hands back through") {
 }
 
 struct dropping_queue : definition<dropping_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() {
         return {.name = "dropping", .partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::drop_oldest};
     }
@@ -220,6 +226,7 @@ TEST_CASE("definition: what a writer may be calling stays, and not the processor
 }
 
 struct hanging_queue : definition<hanging_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "hanging", .partitions = 1, .processing_interval = 1ns}; }
 };
 
@@ -250,6 +257,7 @@ TEST_CASE("definition: a call that outlives the stop keeps its processor") {
 // ---- forms of start
 
 struct every_form : definition<every_form, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "forms", .partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
 };
 
@@ -275,16 +283,22 @@ TEST_CASE("definition: every form of start") {
           }) == 6);
 }
 
-struct undelivered_queue : definition<undelivered_queue, numbers_queue> {};
-struct named_map : definition<named_map, tidefall::hash_map<std::string, int>> {};
-struct named_set : definition<named_set, tests::set_buffer<int>> {};
+struct undelivered_queue : definition<undelivered_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
+};
+struct named_map : definition<named_map, tidefall::hash_map<std::string, int>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
+};
+struct named_set : definition<named_set, tests::set_buffer<int>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
+};
 
 TEST_CASE("definition: undelivered, buffers of every kind, and no defaults") {
     auto const clock = tidefall::make_manual_runtime();
     tests::returns<int> const back;
     undelivered_queue::start([](std::span<int>) { throw std::runtime_error("no"); }, back, {.runtime = clock});
     undelivered_queue::instance().push(1);
-    CHECK(undelivered_queue::instance().name() == "tidefall");
+    CHECK(undelivered_queue::instance().name() == "undelivered_queue");
     CHECK(undelivered_queue::stop().failed == 1);
     CHECK(back.values() == std::vector<int>{1});
 
@@ -298,6 +312,83 @@ TEST_CASE("definition: undelivered, buffers of every kind, and no defaults") {
     named_set::start(ignore, {.runtime = clock});
     named_set::instance().insert(1);
     CHECK(named_set::stop().processed == 1);
+}
+
+// ---- names
+
+namespace {
+
+namespace inner {
+struct hidden {
+    struct nested {};
+};
+enum class kind { a };
+template <typename T, inner::kind Kind = inner::kind::a>
+struct of_any {
+    template <typename U>
+    struct nested_of {};
+};
+}  // namespace inner
+
+template <typename T>
+std::string_view name_of_a_local(T) {
+    struct local {};
+    return tidefall::detail::name_of_type<local>;
+}
+
+}  // namespace
+
+namespace app::deep {
+struct clicks : definition<clicks, numbers_queue> {
+    static constexpr std::string_view environment = "TF_CLICKS";
+};
+template <typename T>
+struct events_of : definition<events_of<T>, tidefall::queue<T>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
+    static options defaults() { return {.name = "tidefall"}; }
+};
+}  // namespace app::deep
+
+TEST_CASE("definition: the name of a type is cut from what the compiler calls it") {
+    using tidefall::detail::name_of_type;
+    using tidefall::detail::unqualified;
+    STATIC_REQUIRE(name_of_type<plain_queue> == "plain_queue");
+    STATIC_REQUIRE(name_of_type<app::deep::clicks> == "clicks");
+    STATIC_REQUIRE(name_of_type<app::deep::events_of<std::vector<std::string>>> == "events_of");
+    STATIC_REQUIRE(name_of_type<inner::hidden> == "hidden");
+    STATIC_REQUIRE(name_of_type<inner::hidden::nested> == "nested");
+    STATIC_REQUIRE(name_of_type<inner::of_any<plain_queue>> == "of_any");
+    STATIC_REQUIRE(name_of_type<inner::of_any<inner::hidden>::nested_of<app::deep::clicks>> == "nested_of");
+    CHECK(name_of_a_local(1) == "local");
+    struct in_a_case {};
+    CHECK(name_of_type<in_a_case> == "in_a_case");
+    // As compilers write them.
+    STATIC_REQUIRE(unqualified("struct app::events") == "events");
+    STATIC_REQUIRE(unqualified("class events") == "events");
+    STATIC_REQUIRE(unqualified("struct app::of<struct b::c,class d>") == "of");
+    STATIC_REQUIRE(unqualified("`anonymous-namespace'::events") == "events");
+    STATIC_REQUIRE(unqualified("(anonymous namespace)::events") == "events");
+    STATIC_REQUIRE(unqualified("{anonymous}::a<(b)0>::events") == "events");
+    STATIC_REQUIRE(unqualified("f(int) [with T = a::b]::events") == "events");
+    STATIC_REQUIRE(unqualified("a::") == "a::");
+}
+
+TEST_CASE("definition: without a name, or with the one that any buffer has, it is called as its type") {
+    auto const clock = tidefall::make_manual_runtime();
+    {
+        stopped_at_the_end<app::deep::events_of<int>> const end;
+        CHECK(app::deep::events_of<int>::start(ignore, {.runtime = clock}).name() == "events_of");
+    }
+    CHECK(message_of<std::logic_error>([] { app::deep::events_of<int>::instance(); }) ==
+          "tidefall: definition events_of is not started: call start() before instance()");
+    using app::deep::clicks;
+    stopped_at_the_end<clicks> const end;
+    CHECK(clicks::start(ignore, {.runtime = clock}).name() == "clicks");
+    clicks::stop();
+    environment_variable const set("TF_CLICKS_NAME", "from the environment");
+    CHECK(clicks::start(ignore, {.runtime = clock}).name() == "from the environment");
+    clicks::stop();
+    CHECK(clicks::start(ignore, {.name = "given", .runtime = clock}).name() == "given");
 }
 
 // ---- where options come from
@@ -393,10 +484,12 @@ TEST_CASE("definition: every option of an overlay goes before the defaults") {
 }
 
 struct deaf_queue : definition<deaf_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
 };
 
-TEST_CASE("definition: without a prefix the environment is not read") {
+TEST_CASE("definition: with no_environment it is not read") {
+    environment_variable const d("_PARTITION", "3");
     environment_variable const a("_PARTITIONS", "3");
     environment_variable const b("PARTITIONS", "3");
     environment_variable const c("TIDEFALL_PARTITIONS", "3");
@@ -417,8 +510,8 @@ TEST_CASE("definition: a bad option says where it came from, before anything sta
     auto const message_with = [](options_overlay const& given) {
         return message_of<invalid_options>([&] { faulty_queue::start(ignore, given); });
     };
-    std::string const in_defaults = " (definition \"faulty\", in its defaults)";
-    std::string const in_start = " (definition \"faulty\", in the options given to its start)";
+    std::string const in_defaults = " (definition faulty_queue, in its defaults)";
+    std::string const in_start = " (definition faulty_queue, in the options given to its start)";
     std::string const zero = "tidefall: option partitions is 0, but must be 1 to 65536";
     std::string const no_capacity =
         "tidefall: option overflow is drop_oldest, but must be block or reject: there is no capacity";
@@ -444,6 +537,11 @@ TEST_CASE("definition: a bad option says where it came from, before anything sta
               "tidefall: environment variable TF_FAULTY_OVERFLOW is \"drop_oldest\", but must be "
               "block or reject: there is no capacity");
     }
+    {
+        environment_variable const misspelt("TF_FAULTY_PARTITION", "1");
+        CHECK(message_with({.partitions = 1}) ==
+              "tidefall: environment variable TF_FAULTY_PARTITION names no option: did you mean TF_FAULTY_PARTITIONS?");
+    }
     CHECK(message_of<std::invalid_argument>([] { faulty_queue::start(std::function<void(std::span<int>)>()); }) ==
           "tidefall: the processor is empty: there is nothing to call");
     CHECK(tests::thread_count() == threads);
@@ -460,6 +558,7 @@ TEST_CASE("definition: a bad option says where it came from, before anything sta
 // ---- starts and stops that meet
 
 struct taken_queue : definition<taken_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "taken", .partitions = 1}; }
 };
 
@@ -469,9 +568,9 @@ TEST_CASE("definition: a start while it is started throws before anything") {
     auto const log = std::make_shared<tests::event_log>();
     auto const threads = tests::thread_count();
     CHECK(message_of<std::logic_error>([&] { taken_queue::start(ignore, {.telemetry = log}); }) ==
-          "tidefall: definition \"taken\" is started already: stop it first");
+          "tidefall: definition taken_queue is started already: stop it first");
     CHECK(message_of<std::logic_error>([&] { taken_queue::start(ignore, {.partitions = 0}); }) ==
-          "tidefall: definition \"taken\" is started already: stop it first");
+          "tidefall: definition taken_queue is started already: stop it first");
     CHECK(log->lines().empty());
     CHECK(tests::thread_count() == threads);
     CHECK(&taken_queue::instance() == &one);
@@ -479,6 +578,7 @@ TEST_CASE("definition: a start while it is started throws before anything") {
 }
 
 struct throwing_queue : definition<throwing_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "throwing", .partitions = 1}; }
 };
 
@@ -500,12 +600,13 @@ TEST_CASE("definition: a start that threw can be made again, and one within anot
         there = message_of<std::logic_error>([] { throwing_queue::instance(); }).empty();
     });
     throwing_queue::start(starting);
-    CHECK(inner == "tidefall: definition \"throwing\" is being started already");
+    CHECK(inner == "tidefall: definition throwing_queue is being started already");
     CHECK_FALSE(there);
     CHECK(throwing_queue::instance().push(1) == write_status::accepted);
 }
 
 struct raced_queue : definition<raced_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "raced", .partitions = 1, .runtime = tidefall::make_manual_runtime()}; }
 };
 
@@ -536,6 +637,7 @@ TEST_CASE("definition: of several starts at once one wins") {
 }
 
 struct stopping_queue : definition<stopping_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "stopping", .partitions = 1, .processing_interval = 1ns}; }
 };
 
@@ -557,7 +659,7 @@ TEST_CASE("definition: until its stop ends it is there, and cannot be started") 
     until([&] { return one.push(2) == write_status::stopped; });
     CHECK(&stopping_queue::instance() == &one);
     CHECK(message_of<std::logic_error>([] { stopping_queue::start(ignore); }) ==
-          "tidefall: definition \"stopping\" is started already: stop it first");
+          "tidefall: definition stopping_queue is started already: stop it first");
     leave.open();
     for (auto& each : threads) each.join();
     CHECK(reached);
@@ -570,6 +672,7 @@ TEST_CASE("definition: until its stop ends it is there, and cannot be started") 
 }
 
 struct inside_queue : definition<inside_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "inside", .partitions = 1}; }
 };
 
@@ -586,6 +689,7 @@ TEST_CASE("definition: a stop in its own processor throws, and nothing changes")
 }
 
 struct shared_queue : definition<shared_queue, numbers_queue> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static options defaults() { return {.name = "shared", .partitions = 2, .processing_interval = 1ms}; }
 };
 

@@ -313,6 +313,74 @@ TEST_CASE("environment: an empty variable is as if it were not set") {
     }
 }
 
+TEST_CASE("environment: a variable that nearly names an option is refused, with the option that it nearly names") {
+    struct row {
+        std::string variable;
+        std::string meant;
+    };
+    for (auto const& each : std::vector<row>{
+             {"TF_PROCESING_INTERVAL", "TF_PROCESSING_INTERVAL"},
+             {"TF_PROCESSING_INTERVALL", "TF_PROCESSING_INTERVAL"},
+             {"TF_PROCESSING_INTREVAL", "TF_PROCESSING_INTERVAL"},
+             {"TF_PROCESSINGINTERVAL", "TF_PROCESSING_INTERVAL"},
+             {"TF_PROCESSING-BATCH-SIZE", "TF_PROCESSING_BATCH_SIZE"},
+             {"TF_PROCESSING_TIMEOUTS", "TF_PROCESSING_TIMEOUT"},
+             {"TF_TIMEOUT_ACTIONS", "TF_TIMEOUT_ACTION"},
+             {"TF_DRAIN_TRESHOLD", "TF_DRAIN_THRESHOLD"},
+             {"TF_CAPACITIES", ""},  // three edits
+             {"TF_CAPCITY", "TF_CAPACITY"},
+             {"TF_OVERFLOWS", "TF_OVERFLOW"},
+             {"TF_OVERFLOW_TIMEOU", "TF_OVERFLOW_TIMEOUT"},
+             {"TF_SHUTDOWN_TIMEOUT_S", "TF_SHUTDOWN_TIMEOUT"},
+             {"TF_CALLS_AT_DESTRUCTOIN", "TF_CALLS_AT_DESTRUCTION"},
+             {"TF_UNHEAR", "TF_UNHEARD"},
+             {"TF_PARTITION", "TF_PARTITIONS"},
+             {"TF_ARTITION", "TF_PARTITIONS"},
+             {"TF__PARTITIONS", "TF_PARTITIONS"},
+             {"TF___PARTITIONS", "TF_PARTITIONS"},
+             {"TF_NAM", "TF_NAME"},
+             {"TF_NAMES", "TF_NAME"},
+             {"TF_HOME", "TF_NAME"},
+             {"TF_NO", ""},
+             {"TF_", ""},
+             {"TF_PARTITIONS_TO_COME", ""},
+             {"TF_partitions", ""},
+             {"tf_PARTITION", ""},
+             {"TFPARTITION", ""},
+             {"TFX_PARTITION", ""},
+             {"TF_NAMES_PARTITIONS", ""},
+             {"TF_X_PARTITIONS", ""},  // of the prefix TF_X
+             {"TF_X_PARTITION", ""},   // three edits
+             {"TF_A_NAME", ""},
+         }) {
+        INFO(each.variable);
+        environment_variable const set(each.variable, "1");
+        CHECK(message_with() == (each.meant.empty() ? ""
+                                                    : "tidefall: environment variable " + each.variable +
+                                                          " names no option: did you mean " + each.meant + "?"));
+    }
+    environment_variable const empty("TF_PARTITION", "");
+    CHECK(message_with().empty());
+    environment_variable const longer("TF_EVENTS_PARTITON", "1");
+    CHECK(message_with().empty());
+    CHECK_THROWS_AS(options_from_environment("TF_EVENTS"), invalid_options);
+}
+
+TEST_CASE("environment: edits are counted one by one") {
+    using tidefall::detail::edits_between;
+    CHECK(edits_between("", "") == 0);
+    CHECK(edits_between("", "ab") == 2);
+    CHECK(edits_between("name", "name") == 0);
+    CHECK(edits_between("name", "nam") == 1);
+    CHECK(edits_between("ame", "name") == 1);
+    CHECK(edits_between("nmae", "name") == 2);
+    CHECK(edits_between("kitten", "sitting") == 3);
+    CHECK(edits_between("sitting", "kitten") == 3);
+    CHECK(edits_between("ab", "ba") == 2);
+    CHECK(edits_between("abcd", "badc") == 3);
+    CHECK(edits_between(std::string(100'000, 'a'), "name") > tidefall::detail::most_edits);
+}
+
 TEST_CASE("environment: what does not go with the rest names the variable that does not") {
     using tidefall::overflow_policy;
     environment_variable const overflow("TF_OVERFLOW", "drop_oldest");

@@ -24,6 +24,7 @@ using tidefall::detail::mix;
 using tidefall::detail::portable_matching;
 using tidefall::detail::slot_group;
 using tidefall::detail::slot_mask;
+using tidefall::detail::to_size;
 
 namespace {
 
@@ -159,7 +160,7 @@ void run_model(std::uint64_t seed, std::uint64_t keys, int steps) {
                     break;
                 case 1: {
                     // Some are taken, the rest is destroyed.
-                    auto left = random() % (expected.size() + 1);
+                    auto left = to_size(random() % (expected.size() + 1));
                     while (left > 0) {
                         auto const run = table.take(left);
                         REQUIRE(!run.empty());
@@ -203,7 +204,7 @@ void run_model(std::uint64_t seed, std::uint64_t keys, int steps) {
                     CHECK(place_of<C>(other, key).exists());
                     break;
                 }
-                case 3: table.reserve(random() % (2 * expected.size() + 1)); break;
+                case 3: table.reserve(to_size(random() % (2 * expected.size() + 1))); break;
                 case 4: {
                     typename C::table other(std::move(table));
                     CHECK(table.size() == 0);  // NOLINT(bugprone-use-after-move)
@@ -706,7 +707,7 @@ TEST_CASE("flat table: more values pass a group than it can count, and each is f
     constexpr std::uint64_t gone_to = 14 + slot_group::many;
     std::size_t wrong = 0;
     for (std::uint64_t key = 14; key < gone_to; ++key) {
-        wrong += table.erase({.group = way[key / 14], .slot = key % 14}) == key ? 0 : 1;
+        wrong += table.erase({.group = way[to_size(key / 14)], .slot = to_size(key % 14)}) == key ? 0 : 1;
     }
     CHECK(wrong == 0);
     CHECK(missing(gone_to, 7) == 0);

@@ -195,6 +195,7 @@ TEST_CASE("fork: in a child a registry of the parent is empty and starts nothing
 namespace {
 
 struct forked_queue : tidefall::definition<forked_queue, tidefall::queue<int>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
     static tidefall::options defaults() { return {.partitions = 1, .processing_interval = 1h}; }
 };
 

@@ -155,14 +155,14 @@ TEST_CASE("hash map: integers of any stride spread over partitions, stripes and 
     std::vector<std::size_t> tags(128, 0);
     for (std::uint64_t i = 0; i < count; ++i) {
         auto const hash = tidefall::detail::mixed_hash_by<std::hash<std::uint64_t>>(i << bits);
-        auto const route = (hash >> 32) * partitions.size() * stripes.size() >> 32;
+        auto const route = tidefall::detail::to_size((hash >> 32) * partitions.size() * stripes.size() >> 32);
         auto const stripe = route % stripes.size();
         ++stripes[stripe];
         ++partitions[route / stripes.size()];
         // The groups and tags of those alone that share a stripe.
         if (stripe == 5) {
-            ++groups[hash & 127];
-            ++tags[hash >> 32 & 127];
+            ++groups[tidefall::detail::to_size(hash & 127)];
+            ++tags[tidefall::detail::to_size(hash >> 32 & 127)];
         }
     }
     auto const greatest = [](auto const& of) { return *std::max_element(of.begin(), of.end()); };

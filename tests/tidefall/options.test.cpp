@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../support/catch.hpp"
+#include "../support/common.hpp"
 #include "../support/recorder.hpp"
 #include "../support/set_table.hpp"
 #include "../support/threads.hpp"
@@ -13,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -27,6 +29,7 @@ namespace {
 
 constexpr auto forever = std::chrono::nanoseconds::max();
 constexpr auto most = std::numeric_limits<std::size_t>::max();
+constexpr auto half_lost = (std::size_t{1} << std::numeric_limits<std::size_t>::digits / 2) + 1;
 
 std::string message_of(std::function<void()> const& act) {
     try {
@@ -101,9 +104,9 @@ std::vector<bad<options>> bad_options() {
         {"partitions", "0", "1 to 65536", [](options& o) { o.partitions = 0; }},
         {"partitions", "65537", "1 to 65536", [](options& o) { o.partitions = 65'537; }},
         {"partitions", "131072", "1 to 65536", [](options& o) { o.partitions = 131'072; }},
-        // 1, if it were cut to 32 bits.
-        {"partitions", "4294967297", "1 to 65536", [](options& o) { o.partitions = 4'294'967'297; }},
-        {"partitions", "18446744073709551615", "1 to 65536", [](options& o) { o.partitions = most; }},
+        // 1, if it were cut to half of its bits.
+        {"partitions", std::to_string(half_lost), "1 to 65536", [](options& o) { o.partitions = half_lost; }},
+        {"partitions", std::to_string(most), "1 to 65536", [](options& o) { o.partitions = most; }},
         {"timeout_action", "2", "wait or abandon", [](options& o) { o.timeout_action = timeout_action{2}; }},
         {"timeout_action", "255", "wait or abandon", [](options& o) { o.timeout_action = timeout_action{255}; }},
         {"overflow", "drop_oldest", "block or reject: there is no capacity",
@@ -225,8 +228,8 @@ TEST_CASE("options: those of a runtime are looked at before a thread starts") {
     std::vector<bad<runtime_options>> const table{
         {"workers", "0", "1 to 1024", [](runtime_options& o) { o.workers = 0; }},
         {"workers", "1025", "1 to 1024", [](runtime_options& o) { o.workers = 1025; }},
-        {"workers", "4294967297", "1 to 1024", [](runtime_options& o) { o.workers = 4'294'967'297; }},
-        {"workers", "18446744073709551615", "1 to 1024", [](runtime_options& o) { o.workers = most; }},
+        {"workers", std::to_string(half_lost), "1 to 1024", [](runtime_options& o) { o.workers = half_lost; }},
+        {"workers", std::to_string(most), "1 to 1024", [](runtime_options& o) { o.workers = most; }},
         {"thread_name", "empty", "a name", [](runtime_options& o) { o.thread_name = ""; }},
     };
     auto const before = tests::thread_count();
@@ -471,7 +474,9 @@ TEST_CASE("options: one partition can be updated alone") {
     CHECK(items.size() == 100 - first);
     CHECK_THAT(message_of([&] { items.partition(0).update_options({.shutdown_timeout = 1s}); }),
                tests::ContainsSubstring("shutdown_timeout is 1s, but must be updated for the whole buffer"));
-    CHECK_THROWS_AS(items.partition(2), std::out_of_range);
+    CHECK(tests::message_of<std::out_of_range>([&] { items.partition(9999); }) ==
+          "tidefall: buffer \"" + items.name() + "\" has no partition 9999: it has 2, counted from 0");
+    CHECK_THROWS_AS(std::as_const(items).partition(2), std::out_of_range);
 }
 
 TEST_CASE("options: a new processing timeout counts from the beginning of the call in progress") {

@@ -223,7 +223,10 @@ TEST_CASE("process: an exit waits for a call that is running, and not for one th
     auto const hung = process_of([] {
         static latch begun;
         static items_queue items(
-            {.partitions = 1, .drain_threshold = 1, .shutdown_timeout = 10ms},
+            {.partitions = 1,
+             .drain_threshold = 1,
+             .shutdown_timeout = 10ms,
+             .calls_at_destruction = tidefall::destruction_action::leave},
             [](std::span<int>) {
                 begun.open();
                 hang();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // with_spill and its file: real files, cut at every byte, with every byte flipped, on a full disk, by a process that is
-// killed.
+// killed, by several at once. What files that are made to be slow cost is counted in bytes.
 #include "../support/common.hpp"
 #include "../support/files.hpp"
 #include "../support/latch.hpp"
@@ -12,15 +12,21 @@
 #include <tidefall/queue.hpp>
 #include <tidefall/spill.hpp>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <random>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -28,10 +34,17 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#endif
+#if defined(__linux__) && defined(__GLIBC__)
+#include <sys/file.h>
+#include <sys/syscall.h>
+
+#define TIDEFALL_TEST_CALLS 1
 #endif
 
 namespace fs = std::filesystem;
@@ -74,6 +87,73 @@ found read(fs::path const& path) {
     std::uint64_t bytes = 0;
     for (auto const& one : result.all) bytes += one.size();
     CHECK(result.report.bytes == bytes);
+    return result;
+}
+
+/// A file in memory, of which all that is read is counted.
+class memory_file {
+public:
+    explicit memory_file(std::string bytes) : bytes_(std::move(bytes)) {}
+
+    [[nodiscard]] std::uint64_t size() const { return bytes_.size(); }
+    std::size_t read_at(std::uint64_t from, char* to, std::size_t count) {
+        if (fault) throw std::system_error(fault);
+        auto const done = bytes_.copy(to, count, static_cast<std::size_t>(from));
+        bytes_read += done;
+        return done;
+    }
+
+    std::uint64_t bytes_read = 0;
+    std::error_code fault;
+
+private:
+    std::string const bytes_;
+};
+
+/// The prefix of a record, with a checksum that is not right.
+std::string false_prefix(std::size_t length) {
+    std::string text("\xF5TF\xA7....abcd");
+    tidefall::detail::put_integer(text.data() + 4, static_cast<std::uint32_t>(length));
+    return text;
+}
+
+/// A record that is whole at that place.
+std::string record_at(std::size_t offset, std::string_view payload) {
+    tidefall::detail::spill_records one;
+    one.add(payload);
+    return std::string(one.sealed_for(offset));
+}
+
+/// What the header of the format says of a file, each claim by itself: in quadratic time.
+found search(std::string_view bytes) {
+    found result;
+    auto const is_whole = [&](std::size_t at) {
+        if (bytes.size() - at < prefix || bytes.substr(at, 4) != "\xF5TF\xA7") return false;
+        std::size_t const length = tidefall::detail::get_u32(bytes.data() + at + 4);
+        return length <= bytes.size() - at - prefix &&
+               tidefall::detail::spill_checksum(at, bytes.substr(at + prefix, length)) ==
+                   tidefall::detail::get_u32(bytes.data() + at + 8);
+    };
+    for (std::size_t at = header; at < bytes.size();) {
+        auto next = at;
+        while (next < bytes.size() && !is_whole(next)) ++next;
+        (next < bytes.size() ? result.report.damaged_bytes : result.report.torn_bytes) += next - at;
+        at = next;
+        if (at == bytes.size()) break;
+        auto const payload = bytes.substr(at + prefix, tidefall::detail::get_u32(bytes.data() + at + 4));
+        result.all.emplace_back(payload);
+        ++result.report.records;
+        result.report.bytes += payload.size();
+        at += prefix + payload.size();
+    }
+    return result;
+}
+
+found read_memory(memory_file& file) {
+    found result;
+    result.report = tidefall::detail::read_spill_records("in memory", file, [&](std::string_view record) {
+                        result.all.emplace_back(record);
+                    }).report;
     return result;
 }
 
@@ -257,6 +337,188 @@ TEST_CASE("spill: neither zeros nor what is out of place is taken for a record")
     CHECK(read(path).all == records{"three"});
 }
 
+TEST_CASE("spill: the checksum of a part is known from those of what comes before its ends") {
+    using tidefall::detail::crc32c_after_zeros;
+    using tidefall::detail::crc32c_register;
+    for (std::uint32_t const count : {0U, 1U, 15U, 16U, 17U, 255U, 4097U, 70'000U}) {
+        CHECK(crc32c_after_zeros(0x12345678U, count) == crc32c_register(0x12345678U, std::string(count, '\0')));
+    }
+    // Each row of the table: 16^r zero bytes are 16 times 16^(r-1).
+    for (std::uint32_t count = 1; count < (1U << 28); count <<= 4) {
+        std::uint32_t held = 0x9ABCDEF0U;
+        for (int i = 0; i < 16; ++i) held = crc32c_after_zeros(held, count);
+        CHECK(crc32c_after_zeros(0x9ABCDEF0U, count << 4) == held);
+    }
+}
+
+TEST_CASE("spill: in whatever a file holds, those records are found that a search which tries each byte finds") {
+    std::mt19937 random(tests::seed());
+    auto const below = [&](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
+    for (int round = 0; round < 60; ++round) {
+        std::string bytes("TFSPILL\x01", 8);
+        // Claims that do not hold, with lengths to short of, up to and past the end; records, in the claims or after
+        // them; records in records; noise; copies, which are out of place.
+        std::size_t const size = 1000 + below(round % 6 == 0 ? 150'000 : 5'000);
+        std::size_t const rest = round % 2 == 0 ? 600 : size;
+        while (bytes.size() < size) {
+            switch (below(6)) {
+                case 0: bytes += false_prefix(below(rest)).substr(0, 8 + below(5)); break;
+                case 1: bytes += std::string(below(40), '\xF5'); break;
+                case 2: bytes += record_at(bytes.size(), std::string(below(3) * below(rest) / 4, 'x')); break;
+                case 3: {
+                    auto inside = false_prefix(below(rest)) + std::string(below(700), 'y');
+                    inside += record_at(bytes.size() + prefix + inside.size(), "inside");
+                    auto outside = record_at(bytes.size(), inside + std::string(below(300), 'z'));
+                    if (below(2) == 0) outside[8] ^= 1;
+                    bytes += outside;
+                    break;
+                }
+                case 4: {
+                    // A claim that reaches over records, and holds although the one before does not.
+                    auto inside = record_at(bytes.size() + 2 * prefix, "over") + std::string(below(rest), 'o');
+                    bytes += false_prefix(below(rest)) + record_at(bytes.size() + prefix, inside);
+                    break;
+                }
+                default: bytes += bytes.substr(below(bytes.size()), below(200));
+            }
+        }
+        auto const right = search(bytes);
+        memory_file file(bytes);
+        auto const result = read_memory(file);
+        if (result.all != right.all) FAIL("round " << round << " of seed " << tests::seed());
+        CHECK(result.report == right.report);
+    }
+}
+
+TEST_CASE("spill: records longer than is read at once are found between claims that are as long") {
+    std::size_t const large = 2'500'000;
+    std::string bytes("TFSPILL\x01", 8);
+    std::string const payload = false_prefix(large) + std::string(large, 'l');
+    bytes += record_at(bytes.size(), payload);
+    bytes += false_prefix(large - 100) + false_prefix(large) + false_prefix(300'000);
+    bytes += record_at(bytes.size(), payload);
+    bytes += false_prefix(large) + record_at(bytes.size() + prefix, "the last");
+    memory_file file(bytes);
+    auto const result = read_memory(file);
+    CHECK((result.all == records{payload, payload, "the last"}));  // not printed
+    CHECK(result.report.damaged_bytes == 4 * prefix);
+    CHECK(result.report.torn_bytes == 0);
+}
+
+TEST_CASE("spill: reading takes work that is a multiple of the file's size, whatever it holds") {
+    using fill = std::function<std::string(std::size_t at, std::size_t size)>;
+    auto const left = [](std::size_t at, std::size_t size) { return size > at + 40 ? size - at - 24 : 1; };
+    auto const damaged = [](std::string record) {
+        record[8] ^= 1;
+        return record;
+    };
+    std::pair<char const*, fill> const kinds[] = {{"markers, each with a length to the end",
+                                                   [&](std::size_t at, std::size_t size) {
+                                                       return false_prefix(left(at, size));
+                                                   }},
+                                                  {"in each eighth byte, with ends all over the rest",
+                                                   [&](std::size_t at, std::size_t size) {
+                                                       return false_prefix(at * 2'654'435'761U % left(at, size))
+                                                           .substr(0, 8);
+                                                   }},
+                                                  {"with ends that come nearer",
+                                                   [&](std::size_t at, std::size_t size) {
+                                                       return false_prefix(left(at, size) / 2).substr(0, 8);
+                                                   }},
+                                                  {"with a length of a block",
+                                                   [](std::size_t, std::size_t) {
+                                                       return false_prefix(256).substr(0, 8);
+                                                   }},
+                                                  {"with one more",
+                                                   [](std::size_t, std::size_t) {
+                                                       return false_prefix(257).substr(0, 8);
+                                                   }},
+                                                  {"with about a window's",
+                                                   [](std::size_t,
+                                                      std::size_t) { return false_prefix(60'000).substr(0, 8); }},
+                                                  {"records, with a claim to the end behind each",
+                                                   [&](std::size_t at, std::size_t size) {
+                                                       return record_at(at, "whole") +
+                                                              false_prefix(left(at, size)).substr(0, 8);
+                                                   }},
+                                                  {"records and one byte between",
+                                                   [](std::size_t at, std::size_t) { return record_at(at, "") + "-"; }},
+                                                  {"damaged records full of claims",
+                                                   [&](std::size_t at, std::size_t size) {
+                                                       std::string inside;
+                                                       while (inside.size() < 2000)
+                                                           inside += false_prefix(left(at, size) - inside.size() % 1000)
+                                                                         .substr(0, 8);
+                                                       return damaged(record_at(at, inside)) +
+                                                              record_at(at + prefix + inside.size(), "whole");
+                                                   }},
+                                                  {"undamaged records of half a window",
+                                                   [](std::size_t at, std::size_t) {
+                                                       return record_at(at, std::string(40'000, 'r'));
+                                                   }}};
+    for (auto const& [name, next] : kinds) {
+        for (std::size_t const size : {64U << 10, 128U << 10, 512U << 10}) {
+            std::string bytes("TFSPILL\x01", 8);
+            while (bytes.size() < size) bytes += next(bytes.size(), size);
+            memory_file file(bytes);
+            tidefall::detail::spill_input<memory_file> in(file, file.size());
+            std::string payload;
+            for (std::uint64_t at = header; at < bytes.size();) {
+                if (!in.read_record(at, payload)) at = in.find_record(at + 1, payload);
+                if (at < bytes.size()) at += prefix + payload.size();
+            }
+            // Two blocks, a prefix and some for each eighth byte, read and checksummed, are 80 times the size.
+            auto const work = file.bytes_read + in.checksummed();
+            INFO(name << ", " << size << " bytes: " << work / bytes.size() << " times the size");
+            CHECK(work < 80 * bytes.size());
+        }
+    }
+    // Where nothing is damaged, each byte is read once, and checksummed once with its place and length.
+    std::string bytes("TFSPILL\x01", 8);
+    while (bytes.size() < 1'000'000) bytes += record_at(bytes.size(), std::string(bytes.size() % 100'000, 'r'));
+    memory_file file(bytes);
+    CHECK(read_memory(file).report.damaged_bytes == 0);
+    CHECK(file.bytes_read <= bytes.size() + bytes.size() / 100);
+}
+
+TEST_CASE("spill: a claim that does not hold takes no memory for what it claims") {
+    std::string const bytes = "TFSPILL\x01" + false_prefix(16'000'000) + std::string(16'000'000, 'm');
+    memory_file file(bytes);
+    tidefall::detail::spill_input<memory_file> in(file, file.size());
+    std::string payload;
+    CHECK(!in.read_record(header, payload));
+    CHECK(in.find_record(header + 1, payload) == bytes.size());
+    CHECK(payload.capacity() < 2'000'000);
+}
+
+TEST_CASE("spill: a file that cannot be read is an error, and not damage") {
+    memory_file file("TFSPILL\x01" + record_at(header, "a"));
+    file.fault = std::make_error_code(std::errc::io_error);
+    CHECK_THROWS_AS(read_memory(file), spill_error);
+    file.fault = {};
+    CHECK(read_memory(file).all == records{"a"});
+    CHECK_THROWS_WITH(tidefall::detail::read_spill_records("in memory", file,
+                                                           [&](std::string_view) {
+                                                               file.fault = std::make_error_code(std::errc::io_error);
+                                                               throw std::system_error(file.fault, "of the caller");
+                                                           }),
+                      ContainsSubstring("of the caller"));
+}
+
+TEST_CASE("spill: a damaged file that is full of claims is opened, and keeps what is whole") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    std::string bytes("TFSPILL\x01", 8);
+    while (bytes.size() < 100'000) bytes += false_prefix(200'000 - bytes.size()).substr(0, 8);
+    bytes += record_at(bytes.size(), "whole");
+    auto const whole = bytes.size();
+    while (bytes.size() < 220'000) bytes += false_prefix(220'000 - bytes.size()).substr(0, 8);
+    write_bytes(path, bytes);
+    spill(path, {{"one more"}});
+    CHECK(read(path).all == records{"whole", "one more"});
+    CHECK(bytes_of(path).size() == whole + prefix + 8);
+}
+
 TEST_CASE("spill: files that are no spill files are refused, by name, and left alone") {
     temporary_directory const directory;
     auto const open = [](fs::path const& path) { with_spill(fail, path, as_it_is); };
@@ -429,6 +691,345 @@ TEST_CASE("spill: what a process that is killed has spilled is there") {
     CHECK(read(path).report.torn_bytes == 0);
     spill(path, {{"c"}});  // nothing holds the file
     CHECK(read(path).all == records{"a", "b", "c"});
+}
+
+namespace {
+
+/// A child process, which says one character and waits before it ends. It ends by itself, or by its alarm.
+class child_process {
+public:
+    /// Calls `f` in the child, once it is to, and has it say what that returns.
+    template <typename F>
+    explicit child_process(F f) {
+        REQUIRE(::pipe(said_) == 0);
+        REQUIRE(::pipe(told_) == 0);
+        number_ = fork();
+        if (number_ != 0) return;
+        alarm(60);
+        ::close(told_[1]);
+        hear(told_[0]);
+        char const answer = f();
+        static_cast<void>(::write(said_[1], &answer, 1));
+        hear(told_[0]);
+        ::_exit(0);
+    }
+    child_process(child_process&&) = delete;
+    ~child_process() {
+        for (int const one : {said_[0], said_[1], told_[0], told_[1]}) ::close(one);
+        kill();
+    }
+
+    void go() { static_cast<void>(::write(told_[1], "g", 1)); }
+
+    /// '\0' if the child ended before.
+    char answer() {
+        ::close(std::exchange(said_[1], -1));
+        return hear(said_[0]);
+    }
+
+    /// What it says when it is to go now.
+    char answer_now() {
+        go();
+        return answer();
+    }
+
+    void kill() {
+        if (number_ <= 0) return;
+        ::kill(number_, SIGKILL);
+        ::waitpid(std::exchange(number_, -1), nullptr, 0);
+    }
+
+private:
+    static char hear(int from) {
+        char one = '\0';
+        while (::read(from, &one, 1) < 0 && errno == EINTR) {
+        }
+        return one;
+    }
+
+    pid_t number_ = -1;
+    int said_[2] = {-1, -1};
+    int told_[2] = {-1, -1};
+};
+
+/// 'y' if there is a file for this process, 'n' if there is none, 'x' if it is refused as in use.
+char set_aside(fs::path const& path) {
+    try {
+        return set_aside_spill(path) ? 'y' : 'n';
+    } catch (spill_error const& error) {
+        return std::string_view(error.what()).find("it is in use") != std::string_view::npos ? 'x' : '?';
+    }
+}
+
+/// 'y' if it can be opened, and is from then on; 'x' if it is refused as in use.
+template <typename Process>
+char open_spill_file(std::optional<Process>& to, fs::path const& path) {
+    try {
+        to.emplace(with_spill(fail, path, as_it_is, {.sync = false}));
+        return 'y';
+    } catch (spill_error const& error) {
+        return std::string_view(error.what()).find("it is in use") != std::string_view::npos ? 'x' : '?';
+    }
+}
+
+using spilling_process = decltype(with_spill(fail, fs::path(), as_it_is));
+
+mode_t mode_of(fs::path const& path) {
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    return status.st_mode & 07777;
+}
+
+}  // namespace
+
+TEST_CASE("spill: a file that is made is its owner's alone, one that is there keeps its mode") {
+    temporary_directory const directory;
+    auto const previous = ::umask(0);
+    spill(directory / "made", {{"a"}});
+    ::umask(previous);
+    CHECK(mode_of(directory / "made") == 0600);
+    REQUIRE(::chmod((directory / "made").c_str(), 0640) == 0);
+    spill(directory / "made", {{"b"}});
+    CHECK(mode_of(directory / "made") == 0640);
+}
+
+TEST_CASE("spill: no file is opened through a symbolic link, nor is what is no file") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const open = [&] { with_spill(fail, path, as_it_is); };
+    auto const elsewhere = directory / "elsewhere";
+    using tidefall::detail::spill_output;
+    spill_output output;
+    tidefall::detail::spill_reader reader;
+    for (bool const is_there : {false, true}) {
+        if (is_there) spill(elsewhere, {{"theirs"}});
+        fs::create_symlink(elsewhere, path);
+        CHECK_THROWS_WITH(open(), ContainsSubstring("spill cannot be opened: it is a symbolic link"));
+        CHECK_THROWS_WITH(read(path), ContainsSubstring("spill cannot be read: it is a symbolic link"));
+        CHECK_THROWS_WITH(set_aside_spill(path), ContainsSubstring("spill cannot be set aside: it is a symbolic link"));
+        // Where it became one since that was looked at.
+        CHECK(output.open(path, spill_output::if_missing::make_it));
+        CHECK(reader.open(path));
+        CHECK(fs::exists(elsewhere) == is_there);
+        fs::rename(path, directory / "spill.replay");
+        CHECK_THROWS_WITH(set_aside_spill(path),
+                          ContainsSubstring("spill.replay cannot be set aside: it is a symbolic link"));
+        fs::remove(directory / "spill.replay");
+    }
+    CHECK(read(elsewhere).all == records{"theirs"});
+
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    CHECK_THROWS_WITH(open(), ContainsSubstring("spill cannot be opened: it is not a regular file"));
+    CHECK_THROWS_WITH(set_aside_spill(path), ContainsSubstring("spill cannot be set aside: it is not a regular file"));
+    CHECK(output.open(path, spill_output::if_missing::make_it) == std::errc::operation_not_supported);
+    CHECK(reader.open(path) == std::errc::operation_not_supported);  // and does not wait for the other end
+    fs::remove(path);
+
+    // A directory may be a link: it is for those who may write there to say what it holds.
+    fs::create_directory(directory / "real");
+    fs::create_directory_symlink(directory / "real", directory / "linked");
+    spill(directory / "linked/spill", {{"a"}});
+    CHECK(read(directory / "real/spill").all == records{"a"});
+}
+
+TEST_CASE("spill: what is set aside is one process's") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const aside = directory / "spill.replay";
+    auto const other = [&] { return child_process([&] { return set_aside(path); }).answer_now(); };
+    bool const is_left = GENERATE(false, true);
+    spill(path, {{"a"}});
+    if (is_left) fs::rename(path, aside);
+
+    CHECK(set_aside_spill(path) == aside);
+    CHECK(other() == 'x');
+    CHECK(set_aside_spill(path) == aside);  // its own
+    CHECK(read(aside).all == records{"a"});
+    {
+        std::optional<spilling_process> process;
+        REQUIRE(open_spill_file(process, path) == 'y');
+        CHECK(other() == 'x');  // its is what was set aside, as long as this is open
+        // Nothing else has it open, and keeps its room on the disk once it is removed.
+        tidefall::detail::spill_output file;
+        CHECK(!file.open(aside, tidefall::detail::spill_output::if_missing::fail));
+    }
+    {
+        child_process second([&] { return set_aside(path); });
+        CHECK(second.answer_now() == 'y');
+        CHECK(set_aside(path) == 'x');
+        second.kill();
+    }
+    CHECK(set_aside_spill(path) == aside);  // left from a crash
+    fs::remove(aside);
+    CHECK(set_aside_spill(path) == aside);  // what with_spill made
+    CHECK(read(aside).all.empty());
+    fs::remove(aside);
+    CHECK(other() == 'n');
+}
+
+TEST_CASE("spill: of processes that come at once one has the file") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const kind = GENERATE(0, 1, 2);
+    for (int round = 0; round < 20; ++round) {
+        spill(path, {{"a"}});
+        if (kind == 1) fs::rename(path, directory / "spill.replay");
+        std::vector<std::unique_ptr<child_process>> all;
+        for (int i = 0; i < 4; ++i) {
+            all.push_back(std::make_unique<child_process>([&] {
+                if (kind != 2) return set_aside(path);
+                std::optional<spilling_process> process;
+                auto const answer = open_spill_file(process, path);
+                if (process) new std::optional<spilling_process>(std::move(process));  // stays open
+                return answer;
+            }));
+        }
+        for (auto const& one : all) one->go();
+        std::string answers;
+        for (auto const& one : all) answers += one->answer();
+        INFO(answers);
+        CHECK(std::count(answers.begin(), answers.end(), 'y') == 1);
+        CHECK(answers.find_first_not_of("ynx") == std::string::npos);
+        all.clear();
+        fs::remove(path);
+        fs::remove(directory / "spill.replay");
+    }
+}
+
+TEST_CASE("spill: a child that was forked off has no part in its parent's file, and keeps it from nobody") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    std::optional<spilling_process> process;
+    REQUIRE(open_spill_file(process, path) == 'y');
+    {
+        child_process child([&] {
+            try {
+                (*process)(std::span<std::string const>(batch));
+                return 'w';
+            } catch (spill_error const&) {
+                process.reset();
+                return 'r';
+            }
+        });
+        CHECK(child.answer_now() == 'r');
+        std::optional<spilling_process> second;
+        CHECK(open_spill_file(second, path) == 'x');  // the child closed it, and unlocked nothing
+        (*process)(std::span<std::string const>(batch));
+        CHECK(read(path).all == records{"a"});
+    }
+    child_process const idle([] { return 'i'; });
+    process.reset();
+    CHECK(open_spill_file(process, path) == 'y');  // although a child has the file open still
+}
+
+#endif
+#if defined(TIDEFALL_TEST_CALLS)
+
+namespace {
+
+/// What the calls below do instead, on this thread.
+thread_local int interrupted = 0;  ///< so many calls are interrupted first
+thread_local std::vector<std::string> calls;
+thread_local std::function<void()> before_lock;
+thread_local std::function<void()> before_sync;
+
+bool is_interrupted(char const* call) {
+    calls.emplace_back(call);
+    if (interrupted == 0) return false;
+    --interrupted;
+    errno = EINTR;
+    return true;
+}
+
+}  // namespace
+
+extern "C" int fsync(int file) {
+    if (is_interrupted("fsync")) return -1;
+    if (auto const act = std::exchange(before_sync, nullptr)) act();
+    return static_cast<int>(::syscall(SYS_fsync, file));
+}
+extern "C" int ftruncate(int file, off_t size) noexcept {
+    return is_interrupted("ftruncate") ? -1 : static_cast<int>(::syscall(SYS_ftruncate, file, size));
+}
+extern "C" int flock(int file, int what) noexcept {
+    if (is_interrupted("flock")) return -1;
+    if (auto const act = std::exchange(before_lock, nullptr)) act();
+    return static_cast<int>(::syscall(SYS_flock, file, what));
+}
+
+TEST_CASE("spill: a call that a signal interrupts is made again") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    interrupted = 2;
+    before_sync = [] { interrupted = 2; };
+    calls.clear();
+    auto process = with_spill(fail, path, as_it_is);
+    // The file's, and its directory's.
+    CHECK(calls == records{"flock", "flock", "flock", "fsync", "fsync", "fsync", "fsync"});
+    interrupted = 2;
+    calls.clear();
+    process(std::span<std::string const>(batch));
+    CHECK(calls == records{"fsync", "fsync", "fsync"});
+    CHECK(read(path).all == records{"a"});
+
+    auto const torn = directory / "torn";
+    write_bytes(torn, "TFSPILL");
+    interrupted = 0;
+    before_lock = [] { interrupted = 2; };
+    calls.clear();
+    auto const second = with_spill(fail, torn, as_it_is, {.sync = false});
+    CHECK(calls == records{"flock", "ftruncate", "ftruncate", "ftruncate"});
+    CHECK(bytes_of(torn).size() == header);
+}
+
+TEST_CASE("spill: a child that is forked off while a batch is written does not wait for its lock") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    records const batch{"a"};
+    auto process = with_spill(fail, path, as_it_is);
+    std::optional<child_process> child;
+    before_sync = [&] {
+        child.emplace([&] {
+            try {
+                process(std::span<std::string const>(batch));
+                return 'w';
+            } catch (spill_error const&) {
+                return 'r';
+            }
+        });
+    };
+    process(std::span<std::string const>(batch));
+    REQUIRE(child);
+    CHECK(child->answer_now() == 'r');
+    CHECK(read(path).all == records{"a"});
+}
+
+TEST_CASE("spill: a file that is renamed while it is opened is left alone, and another is made") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    spill(path, {{"old"}});
+    before_lock = [&] { fs::rename(path, directory / "spill.replay"); };
+    spill(path, {{"new"}});
+    CHECK(read(path).all == records{"new"});
+    CHECK(read(directory / "spill.replay").all == records{"old"});
+}
+
+TEST_CASE("spill: what another process sets aside meanwhile is not lost") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    spill(path, {{"theirs"}});
+    spill(directory / "later", {{"later"}});
+    // After the look at the name, and before the lock, another process sets the file aside, spills, and crashes.
+    before_lock = [&] {
+        fs::rename(path, directory / "spill.replay");
+        fs::rename(directory / "later", path);
+    };
+    auto const old = set_aside_spill(path);
+    REQUIRE(old);
+    CHECK(read(*old).all == records{"theirs"});
+    CHECK(read(path).all == records{"later"});
 }
 
 #endif

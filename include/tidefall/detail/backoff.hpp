@@ -31,7 +31,7 @@ class jitter_source {
 public:
     jitter_source() noexcept
         : state_(static_cast<std::uint64_t>(monotonic_clock::now().time_since_epoch().count()) ^
-                 static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this))) {}
+                 reinterpret_cast<std::uintptr_t>(this)) {}
 
     [[nodiscard]] double draw() noexcept {
         // Relaxed: a number of its own for each draw is all that is wanted.

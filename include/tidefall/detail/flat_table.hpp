@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tidefall/detail/slot_group.hpp>
+#include <tidefall/detail/to_size.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -236,7 +237,7 @@ private:
     class way {
     public:
         way(flat_table const& in, std::uint64_t hash) noexcept
-            : last_group_(in.last_group_), group_(hash & in.last_group_) {}
+            : last_group_(in.last_group_), group_(to_size(hash & in.last_group_)) {}
         [[nodiscard]] std::size_t group() const noexcept { return group_; }
         void go_on() noexcept { group_ = (group_ + ++step_) & last_group_; }
 
@@ -301,10 +302,10 @@ private:
         }
         flat_table larger;
         layout const parts(groups);
-        auto* const memory = static_cast<std::byte*>(::operator new (parts.bytes, std::align_val_t{alignment}));
-        larger.groups_ = reinterpret_cast<slot_group*>(memory);
+        void* const memory = ::operator new (parts.bytes, std::align_val_t{alignment});
+        larger.groups_ = static_cast<slot_group*>(memory);
         std::uninitialized_fill_n(larger.groups_, groups, slot_group{});
-        larger.slots_ = reinterpret_cast<slot*>(memory + parts.slots_at);
+        larger.slots_ = static_cast<slot*>(static_cast<void*>(static_cast<std::byte*>(memory) + parts.slots_at));
         larger.last_group_ = groups - 1;
         larger.room_for_ = groups * values_in_group;
         larger.peak_ = peak_;

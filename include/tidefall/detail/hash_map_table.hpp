@@ -37,13 +37,6 @@ struct entry<K, V, Version> {
 
 namespace detail {
 
-/// The mixed hash of a key, by the hash function of a map: with its own type, or with any type where the function and
-/// the equality are transparent.
-template <typename Hash, typename Q>
-[[nodiscard]] std::uint64_t mixed_hash_by(Q const& key) {
-    return mix(static_cast<std::uint64_t>(Hash{}(key)));
-}
-
 /// True for a type by which entries may be looked up because hash and equality both take it beside `K`.
 template <typename Q, typename K, typename Hash, typename KeyEqual>
 concept transparent_key = requires(Q const& key, K const& held) {
@@ -51,6 +44,18 @@ concept transparent_key = requires(Q const& key, K const& held) {
     typename KeyEqual::is_transparent;
     static_cast<std::size_t>(Hash{}(key));
     static_cast<bool>(KeyEqual{}(held, key));
+};
+
+/// False where `Hash` cannot be called with a key.
+template <typename Hash, typename K>
+concept hashes = requires(K const& key) {
+    static_cast<std::uint64_t>(Hash{}(key));
+};
+
+/// False where `KeyEqual` cannot be called with two keys.
+template <typename KeyEqual, typename K>
+concept equates = requires(K const& a, K const& b) {
+    static_cast<bool>(KeyEqual{}(a, b));
 };
 
 /// The hash of an entry that lies in a table: only where it is neither the user's code nor able to throw.
@@ -96,8 +101,17 @@ template <typename K, typename V, typename Hash = std::hash<K>, typename KeyEqua
 class hash_map_table {
     static_assert(std::is_object_v<K> && !std::is_const_v<K> && std::is_object_v<V> && !std::is_const_v<V>,
                   "a hash map holds keys and values, not references or constants");
-    static_assert(std::is_nothrow_move_constructible_v<K> && std::is_nothrow_move_constructible_v<V> &&
-                      std::is_nothrow_move_constructible_v<Version>,
+    static_assert(std::is_move_constructible_v<K> && std::is_move_constructible_v<V> &&
+                      std::is_move_constructible_v<Version>,
+                  "a hash map's keys, values and versions are moved: give them a move or a copy constructor, or hold "
+                  "them by std::unique_ptr");
+    static_assert(!std::is_same_v<Hash, std::hash<K>> || detail::hashes<Hash, K>,
+                  "there is no std::hash of the key: specialise std::hash<K>, or give the map a Hash of its own, "
+                  "hash_map<K, V, Hash>");
+    static_assert(!(std::is_move_constructible_v<K> && std::is_move_constructible_v<V> &&
+                    std::is_move_constructible_v<Version>) ||
+                      (std::is_nothrow_move_constructible_v<K> && std::is_nothrow_move_constructible_v<V> &&
+                       std::is_nothrow_move_constructible_v<Version>),
                   "moves of a hash map's keys, values and versions must not throw");
     static_assert(std::is_nothrow_destructible_v<K> && std::is_nothrow_destructible_v<V> &&
                       std::is_nothrow_destructible_v<Version>,
@@ -105,6 +119,10 @@ class hash_map_table {
     static_assert(std::is_default_constructible_v<Hash> && std::is_default_constructible_v<KeyEqual> &&
                       !std::is_pointer_v<Hash> && !std::is_pointer_v<KeyEqual>,
                   "the hash function and the equality of a hash map must be default-constructible, and no pointers");
+    static_assert(std::is_same_v<Hash, std::hash<K>> || detail::hashes<Hash, K>,
+                  "the hash function must be callable as Hash{}(key), and give a std::size_t");
+    // Of two keys without an == that of std::equal_to tells by itself.
+    static_assert(detail::equates<KeyEqual, K>, "the equality must be callable as KeyEqual{}(a, b), and give a bool");
     static_assert(std::is_default_constructible_v<Version>, "versions must be default-constructible");
     static_assert(!std::is_floating_point_v<Version>, "versions must be totally ordered: floating point is not");
     static_assert(!std::is_floating_point_v<K> ||

@@ -84,7 +84,7 @@ public:
     [[nodiscard]] std::shared_ptr<task> wait() noexcept {
         unique_lock lock(mutex_);
         for (;;) {
-            if (alive_ > wanted_) {
+            if (has_surplus()) {
                 --alive_;
                 // It may have been woken for a job, which another worker has to take.
                 if (!jobs_.empty()) posted_.notify_one();
@@ -141,10 +141,18 @@ public:
         return one.late_calls > 0;
     }
 
-    /// True if one call more may be given up.
-    [[nodiscard]] bool may_give_up() noexcept {
+    /// A call may be given up: until `want_no_spare` one worker more is wanted, so that it is there for the rest. False,
+    /// and nothing is done, if as many calls as there should be workers have been.
+    [[nodiscard]] bool want_spare() noexcept {
         lock_guard const lock(mutex_);
-        return late_calls_ < wanted_;
+        if (late_calls_ >= wanted_) return false;
+        ++spares_;
+        return true;
+    }
+    void want_no_spare() noexcept {
+        lock_guard const lock(mutex_);
+        --spares_;
+        look_again();
     }
 
     /// True if a worker should be started.
@@ -157,12 +165,6 @@ public:
     [[nodiscard]] bool is_deserted() noexcept {
         lock_guard const lock(mutex_);
         return shut_down_ && jobs_.empty() && alive_ + late_workers_ == 0;
-    }
-
-    /// There may be a worker too many.
-    void dismiss_surplus() noexcept {
-        lock_guard const lock(mutex_);
-        look_again();
     }
 
     /// From now on workers leave once no job is left.
@@ -190,8 +192,10 @@ private:
         return std::move(job.kept_while_queued_);
     }
 
+    [[nodiscard]] bool has_surplus() const noexcept { return alive_ > wanted_ + spares_; }
+
     void look_again() noexcept {
-        if (alive_ > wanted_) posted_.notify_all();
+        if (has_surplus()) posted_.notify_all();
     }
 
     mutex mutex_;
@@ -199,6 +203,7 @@ private:
     // Guarded by mutex_.
     std::list<task*> jobs_;
     std::size_t wanted_ = 0;        ///< workers
+    std::size_t spares_ = 0;        ///< workers beside them, while calls are being given up
     std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
     std::size_t late_workers_ = 0;  ///< workers in a call that was given up
     std::size_t late_calls_ = 0;    ///< the calls; one worker may be in several

@@ -6,13 +6,16 @@
 #include <tidefall/version.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidefall::inline v0::detail {
 
@@ -21,11 +24,12 @@ constexpr bool is_digit(char c) noexcept {
 }
 
 /// Takes the number that `text` begins with. False if there is none, or one above `most`, which is at least 9.
-constexpr bool take_number(std::string_view& text, std::uint64_t most, std::uint64_t& into) noexcept {
+template <std::unsigned_integral Number>
+constexpr bool take_number(std::string_view& text, Number most, Number& into) noexcept {
     if (text.empty() || !is_digit(text.front())) return false;
     into = 0;
     for (; !text.empty() && is_digit(text.front()); text.remove_prefix(1)) {
-        auto const digit = static_cast<std::uint64_t>(text.front() - '0');
+        auto const digit = static_cast<Number>(text.front() - '0');
         if (into > (most - digit) / 10) return false;
         into = into * 10 + digit;
     }
@@ -86,9 +90,9 @@ constexpr bool read_text(std::string_view text, std::chrono::nanoseconds& into) 
 }
 
 constexpr bool read_number(std::string_view text, std::size_t& into) noexcept {
-    std::uint64_t number = 0;
+    std::size_t number = 0;
     if (!take_number(text, (std::numeric_limits<std::size_t>::max)(), number) || !text.empty()) return false;
-    into = static_cast<std::size_t>(number);
+    into = number;
     return true;
 }
 
@@ -114,6 +118,27 @@ constexpr bool read_text(std::string_view text, std::optional<std::size_t>& into
 inline bool read_text(std::string_view text, std::string& into) {
     into = text;
     return true;
+}
+
+/// A text with so many edits is another one spelled wrong.
+inline constexpr std::size_t most_edits = 2;
+
+/// How many edits, each of one character put in, taken out or replaced, make one text of the other; some number above
+/// `most_edits` where their lengths say so already. `b` is the name of an option, shorter than 64 characters.
+constexpr std::size_t edits_between(std::string_view a, std::string_view b) noexcept {
+    if (a.size() > b.size() + most_edits || b.size() > a.size() + most_edits) return most_edits + 1;
+    // A row of the table of Levenshtein: what it takes from the beginning of `a` to each beginning of `b`.
+    std::array<std::size_t, 64> row{};
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        auto diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            auto const replaced = diagonal + (a[i] == b[j] ? 0U : 1U);
+            diagonal = row[j + 1];
+            row[j + 1] = (std::min)({replaced, row[j] + 1, diagonal + 1});
+        }
+    }
+    return row[b.size()];
 }
 
 }  // namespace tidefall::inline v0::detail

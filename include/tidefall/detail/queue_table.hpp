@@ -26,6 +26,8 @@ namespace tidefall::inline v0 {
 template <typename T>
 class queue_table {
     static_assert(std::is_object_v<T> && !std::is_const_v<T>, "a queue holds values, not references or constants");
+    static_assert(!std::is_object_v<T> || std::is_move_constructible_v<T>,
+                  "a queue's values are moved: give T a move or a copy constructor, or hold it by std::unique_ptr");
     static_assert(std::is_nothrow_destructible_v<T>, "destructors of values must not throw");
 
     struct segment {
@@ -33,7 +35,9 @@ class queue_table {
         std::size_t capacity;
         T* used_to;  ///< end of the values, once a later segment is written
 
-        T* values() noexcept { return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + header_size); }
+        T* values() noexcept {
+            return static_cast<T*>(static_cast<void*>(reinterpret_cast<std::byte*>(this) + header_size));
+        }
     };
 
     template <typename Value>

@@ -66,11 +66,17 @@ public:
     /// From whom workers come. Called before the first of them starts; it is there for as long as one of its threads.
     void set_workers(worker_source* source) noexcept { workers_ = source; }
 
-    /// For a thread of the runtime: starts a worker beside one whose call is to be given up. False if that cannot be,
-    /// or if as many calls as there should be workers have been, and have not returned.
+    /// For a thread of the runtime: starts a worker beside one whose call is to be given up, and keeps it until
+    /// `end_replacement`. False if that cannot be, or if as many calls as there should be workers have been, and have
+    /// not returned.
     [[nodiscard]] bool start_replacement() noexcept {
-        return workers_ != nullptr && jobs.may_give_up() && workers_->start_worker();
+        if (workers_ == nullptr || !jobs.want_spare()) return false;
+        if (workers_->start_worker()) return true;
+        jobs.want_no_spare();
+        return false;
     }
+    /// It is decided: there may be a worker too many, who leaves.
+    void end_replacement() noexcept { jobs.want_no_spare(); }
 
     /// Runs one queued job of `owner` here, which looks at `until` between calls; false if there was none.
     bool run_one_of(void const* owner, time_point until) {
@@ -175,7 +181,8 @@ private:
 
     /// The clock never goes back, whoever else moves it.
     void move_clock(time_point to) noexcept {
-        auto const target = nanoseconds(to.time_since_epoch()).count();
+        nanoseconds const since = to.time_since_epoch();
+        auto const target = since.count();
         auto seen = manual_now_.load(std::memory_order_relaxed);
         while (seen < target) {
             // Releases [manual clock]. Relaxed on failure: the value is only compared.

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// The bytes of a spill file, as spill.hpp describes them: how records are made, told from damage, and found again.
+// The bytes of a spill file, as spill.hpp describes them: how records are made. spill_input.hpp finds them again.
 #pragma once
 
 #include <tidefall/version.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <istream>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -30,13 +28,47 @@ inline constexpr auto crc32c_table = [] {
     return table;
 }();
 
+/// What the register of the CRC holds after `bytes`, if it held `held` before.
+[[nodiscard]] constexpr std::uint32_t crc32c_register(std::uint32_t held, std::string_view bytes) noexcept {
+    for (char const one : bytes) {
+        held = crc32c_table[(held ^ static_cast<unsigned char>(one)) & 0xFFU] ^ (held >> 8);
+    }
+    return held;
+}
+
 /// The CRC-32C of `bytes`, or of what `before` is the checksum of followed by `bytes`.
 [[nodiscard]] constexpr std::uint32_t crc32c(std::string_view bytes, std::uint32_t before = 0) noexcept {
-    std::uint32_t rest = ~before;
-    for (char const one : bytes) {
-        rest = crc32c_table[(rest ^ static_cast<unsigned char>(one)) & 0xFFU] ^ (rest >> 8);
+    return ~crc32c_register(~before, bytes);
+}
+
+/// The product of two polynomials, modulo that of the CRC. The highest bit is the coefficient of 1.
+[[nodiscard]] constexpr std::uint32_t crc32c_product(std::uint32_t one, std::uint32_t other) noexcept {
+    std::uint32_t product = 0;
+    for (; one != 0; one <<= 1) {
+        product ^= (one >> 31) != 0 ? other : 0U;
+        other = (other >> 1) ^ ((other & 1U) != 0 ? 0x82F63B78U : 0U);
     }
-    return ~rest;
+    return product;
+}
+
+/// In row r and column c, what c * 16^r zero bytes multiply the register by.
+inline constexpr auto crc32c_zeros = [] {
+    std::array<std::array<std::uint32_t, 16>, 8> table{};
+    std::uint32_t by_one = std::uint32_t{1} << 23;  // x^8
+    for (auto& row : table) {
+        row[0] = std::uint32_t{1} << 31;
+        for (std::size_t i = 1; i < row.size(); ++i) row[i] = crc32c_product(row[i - 1], by_one);
+        by_one = crc32c_product(row.back(), by_one);
+    }
+    return table;
+}();
+
+/// What the register holds after `count` zero bytes, if it held `held` before. Takes eight products at most.
+[[nodiscard]] constexpr std::uint32_t crc32c_after_zeros(std::uint32_t held, std::uint32_t count) noexcept {
+    for (std::size_t row = 0; count != 0; count >>= 4, ++row) {
+        if ((count & 15U) != 0) held = crc32c_product(held, crc32c_zeros[row][count & 15U]);
+    }
+    return held;
 }
 
 /// Little-endian, whatever the machine is.
@@ -52,13 +84,17 @@ void put_integer(char* to, Integer value) noexcept {
     return value;
 }
 
-/// A record's checksum covers its place too, so that nothing that is out of place (what a block of the disk held
-/// before, a spill file inside a record) is taken for a record.
-[[nodiscard]] inline std::uint32_t spill_checksum(std::uint64_t offset, std::string_view payload) noexcept {
+/// The part of a record's checksum that is made of its place and length. It is there so that nothing that is out of
+/// place (what a block of the disk held before, a spill file inside a record) is taken for a record.
+[[nodiscard]] inline std::uint32_t spill_place_checksum(std::uint64_t offset, std::uint32_t length) noexcept {
     char place[12];
     put_integer(place, offset);
-    put_integer(place + 8, static_cast<std::uint32_t>(payload.size()));
-    return crc32c(payload, crc32c({place, sizeof place}));
+    put_integer(place + 8, length);
+    return crc32c({place, sizeof place});
+}
+
+[[nodiscard]] inline std::uint32_t spill_checksum(std::uint64_t offset, std::string_view payload) noexcept {
+    return crc32c(payload, spill_place_checksum(offset, static_cast<std::uint32_t>(payload.size())));
 }
 
 /// Records that are written together.
@@ -88,57 +124,6 @@ public:
 
 private:
     std::string bytes_;
-};
-
-/// Reads `size` bytes of a stream from any place; sequential reads do not seek.
-class spill_input {
-public:
-    spill_input(std::istream& in, std::uint64_t size) : in_(in), size_(size) {}
-
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-
-    /// False if there are not as many.
-    bool read(std::uint64_t from, std::size_t count, std::string& to) {
-        if (from > size_ || count > size_ - from) return false;
-        if (from != position_) {
-            in_.clear();
-            in_.seekg(static_cast<std::streamoff>(from));
-        }
-        to.resize(count);
-        in_.read(to.data(), static_cast<std::streamsize>(count));
-        bool const all = in_.gcount() == static_cast<std::streamsize>(count);
-        position_ = all ? from + count : (std::numeric_limits<std::uint64_t>::max)();
-        return all;
-    }
-
-    /// The payload of the record that begins at `offset`; false if no whole one does.
-    bool read_record(std::uint64_t offset, std::string& payload) {
-        if (!read(offset, spill_prefix, prefix_) || !std::string_view(prefix_).starts_with(spill_marker)) return false;
-        auto const length = get_u32(prefix_.data() + 4);
-        auto const checksum = get_u32(prefix_.data() + 8);
-        return read(offset + spill_prefix, length, payload) && spill_checksum(offset, payload) == checksum;
-    }
-
-    /// Where the first whole record at `from` or later begins; `size()` if there is none.
-    std::uint64_t find_record(std::uint64_t from) {
-        std::string window;
-        std::string payload;
-        while (size_ >= spill_prefix && from <= size_ - spill_prefix) {
-            auto const length = static_cast<std::size_t>(std::min<std::uint64_t>(size_ - from, std::size_t{1} << 16));
-            if (!read(from, length, window)) break;
-            for (auto i = window.find(spill_marker); i != std::string::npos; i = window.find(spill_marker, i + 1)) {
-                if (read_record(from + i, payload)) return from + i;
-            }
-            from += length - (spill_marker.size() - 1);  // a marker may lie across the border
-        }
-        return size_;
-    }
-
-private:
-    std::istream& in_;
-    std::uint64_t size_;
-    std::uint64_t position_ = 0;
-    std::string prefix_;
 };
 
 }  // namespace tidefall::inline v0::detail

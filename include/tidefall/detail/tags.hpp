@@ -94,6 +94,14 @@ template <template <typename> typename Tag, typename First, typename... Rest>
         return tag_in<Tag>(rest...);
 }
 
+/// False where one of the tags has an `f` that cannot be called with an `Item`.
+template <typename Item, typename Tag>
+inline constexpr bool takes_item = true;
+template <typename Item, typename F>
+inline constexpr bool takes_item<Item, partition_by<F>> = std::is_invocable_v<F const&, Item const&>;
+template <typename Item, typename F>
+inline constexpr bool takes_item<Item, sort_key_by<F>> = std::is_invocable_v<F const&, Item const&>;
+
 /// Spreads the bits of a hash, of which std::hash of an integer is the integer: both halves of a product with an odd
 /// number, or, where there is no product of 128 bits, the finaliser of splitmix64.
 [[nodiscard]] constexpr std::uint64_t mix(std::uint64_t bits) noexcept {
@@ -115,10 +123,34 @@ inline constexpr bool is_character =
     std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char8_t> ||
     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 
+/// The hash of a key, mixed. A `std::size_t` of 32 bits holds a half of a longer integer, and std::hash gives that
+/// half: there the integer itself is mixed, so that keys of any stride spread.
+template <typename Hash, typename Q>
+[[nodiscard]] std::uint64_t mixed_hash_by(Q const& key) {
+    if constexpr (std::is_same_v<Hash, std::hash<Q>> && std::is_integral_v<Q> && sizeof(Q) > sizeof(std::size_t) &&
+                  sizeof(Q) == sizeof(std::uint64_t)) {
+        return mix(static_cast<std::uint64_t>(key));
+    } else {
+        return mix(static_cast<std::uint64_t>(Hash{}(key)));
+    }
+}
+
+/// True for a character array or pointer, which is hashed as a string.
+template <typename K>
+inline constexpr bool is_c_string =
+    std::is_pointer_v<std::decay_t<K>>&& is_character<std::remove_cv_t<std::remove_pointer_t<std::decay_t<K>>>>;
+
+/// True for what routes a write: what is hashed as a string, or has a std::hash.
+template <typename K>
+inline constexpr bool is_hashed = is_c_string<K> || std::is_invocable_r_v<std::size_t, std::hash<K>, K const&>;
+
 template <typename K>
 [[nodiscard]] std::uint64_t mixed_hash(K const& key) {
-    using element = std::remove_cv_t<std::remove_pointer_t<std::decay_t<K>>>;
-    if constexpr (std::is_pointer_v<std::decay_t<K>> && is_character<element>) {
+    static_assert(is_hashed<K>,
+                  "what routes a write, a partition_key or the result of partition_by, needs a std::hash: give a part "
+                  "that has one, such as a number or a string, or specialise std::hash");
+    if constexpr (is_c_string<K>) {
+        using element = std::remove_cv_t<std::remove_pointer_t<std::decay_t<K>>>;
         std::basic_string_view<element> text;
         if constexpr (std::is_array_v<K>) {
             text = std::basic_string_view<element>(key, std::extent_v<K>);
@@ -126,9 +158,11 @@ template <typename K>
         } else {
             text = std::basic_string_view<element>(key);
         }
-        return mix(std::hash<std::basic_string_view<element>>{}(text));
+        return mixed_hash_by<std::hash<std::basic_string_view<element>>>(text);
+    } else if constexpr (is_hashed<K>) {
+        return mixed_hash_by<std::hash<K>>(key);
     } else {
-        return mix(std::hash<K>{}(key));
+        return 0;
     }
 }
 

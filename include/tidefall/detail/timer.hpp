@@ -22,9 +22,9 @@ public:
         lock_guard const lock(mutex_);
         alarm& its = of.*which_;
         if (its.unset_.empty() && its.set_->first == at) return;
-        auto node = its.unset_.empty() ? schedule_.extract(its.set_) : std::move(its.unset_);
-        node.key() = at;
-        its.set_ = schedule_.insert(std::move(node));
+        if (its.unset_.empty()) its.unset_ = schedule_.extract(its.set_);
+        its.unset_.key() = at;
+        its.set_ = schedule_.insert(std::move(its.unset_));
         if (at < asleep_until_) {
             asleep_until_ = at;
             changed_.notify_all();

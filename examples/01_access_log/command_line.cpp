@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-#pragma once
-
 #include "../support/command_line.hpp"
-#include "../support/source.hpp"
-#include "ingest.hpp"
+#include "settings.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -12,22 +9,15 @@
 #include <string>
 
 namespace access_log {
+namespace {
 
-struct settings {
-    source_settings source = {};
-    std::string database = "access_log.db";
-    bool replace = false;
-    ingest_options ingest = {};
-    std::size_t top_paths = 10;
-    bool verbose = false;
-};
-
-inline constexpr char const* about =
+constexpr char const* about =
     "Stores web server access logs (Common and Combined Log Format) in an SQLite database and reports what is in it.\n"
     "Without a file it makes up a log of 5,000 lines and ingests that.";
 
-/// Fills `into`; an exit code if the program is to end at once.
-inline std::optional<int> read_command_line(int argc, char** argv, settings& into) {
+}  // namespace
+
+std::optional<int> read_command_line(int argc, char** argv, settings& into) {
     CLI::App app(about, "01_access_log");
     app.footer(notes);
     add_source_options(app, into.source);

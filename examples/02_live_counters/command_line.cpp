@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-#pragma once
-
 #include "../support/command_line.hpp"
-#include "../support/source.hpp"
-#include "counters.hpp"
+#include "settings.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -12,22 +9,16 @@
 #include <string>
 
 namespace access_log {
+namespace {
 
-struct settings {
-    source_settings source = {};
-    std::string database = "live_counters.db";
-    bool replace = false;
-    counter_options counting = {};
-    std::size_t most_shown = 10;
-};
-
-inline constexpr char const* about =
+constexpr char const* about =
     "Counts requests, bytes and errors by path, and keeps the last request of each client, from web server access\n"
     "logs (Common and Combined Log Format), live in an SQLite database and on the terminal.\n"
     "Without a file it makes up a log of 5,000 lines and counts that.";
 
-/// Fills `into`; an exit code if the program is to end at once.
-inline std::optional<int> read_command_line(int argc, char** argv, settings& into) {
+}  // namespace
+
+std::optional<int> read_command_line(int argc, char** argv, settings& into) {
     CLI::App app(about, "02_live_counters");
     app.footer(notes);
     add_source_options(app, into.source);

@@ -1,0 +1,7 @@
+// must fail: with_spill: the processor or the encoding cannot be copied: give a move-only callable with std::move
+#include <memory>
+#include <tidefall/decorators.hpp>
+int main() {
+    auto processor = [owned = std::make_unique<int>()](std::span<int const>) {};
+    tidefall::with_spill(processor, "f", [](int) { return "x"; });
+}
