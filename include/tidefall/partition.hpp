@@ -358,22 +358,20 @@ private:
 
     // ---- called by the scheduler
 
+    /// Nobody is told: who waits for room, or for an end, waits for a drain that a write or a flush asked for.
     void on_tick(time_point now) noexcept override {
-        {
-            detail::lock_guard const lock(mutex_);
-            if (closed_) return;
-            if (detail::has_passed(tick_at_, now)) {
-                tick_at_ = detail::never;
-                if (phase_ == phase::idle) {
-                    begin(requested_.value_or(drain_trigger::interval));
-                } else {
-                    request(drain_trigger::interval);
-                }
+        detail::lock_guard const lock(mutex_);
+        if (closed_) return;
+        if (detail::has_passed(tick_at_, now)) {
+            tick_at_ = detail::never;
+            if (phase_ == phase::idle) {
+                begin(requested_.value_or(drain_trigger::interval));
+            } else {
+                request(drain_trigger::interval);
             }
-            if (detail::has_passed(trim_at_, now)) trim();
-            set_alarm();
         }
-        core_->changed();
+        if (detail::has_passed(trim_at_, now)) trim();
+        set_alarm();
     }
 
     /// A call may have taken too long, or the stop deadline passed beside it.

@@ -30,7 +30,7 @@ class parked_push {
 public:
     parked_push(tidefall::queue<int>& to, int item)
         : thread_([this, &to, item] {
-              tests::before_exchange = [this] {
+              tests::before_exchange = [this](std::size_t) {
                   tests::before_exchange = nullptr;
                   parked_.open();
                   go_on_.wait();

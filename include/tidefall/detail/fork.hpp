@@ -66,22 +66,22 @@ inline process_word& process_number() noexcept {
 /// module asks: a program and its plugins have one each.
 class home_process {
 public:
-    home_process() noexcept : word_(process_number()) {
+    home_process() noexcept : word_(&process_number()) {
         // Relaxed, here and below: the word changes where a process has no other thread, or, for the first to ask in
         // a process, to a number that everybody takes.
-        number_ = word_.load(std::memory_order_relaxed);
+        number_ = word_->load(std::memory_order_relaxed);
         if (number_ != 0) return;
         auto const next = processes_numbered.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (word_.compare_exchange_strong(number_, next, std::memory_order_relaxed, std::memory_order_relaxed)) {
+        if (word_->compare_exchange_strong(number_, next, std::memory_order_relaxed, std::memory_order_relaxed)) {
             number_ = next;
         }
     }
 
     /// True in a child of the process that this was made in.
-    [[nodiscard]] bool left() const noexcept { return word_.load(std::memory_order_relaxed) != number_; }
+    [[nodiscard]] bool left() const noexcept { return word_->load(std::memory_order_relaxed) != number_; }
 
 private:
-    process_word& word_;
+    process_word* word_;
     std::uint32_t number_;
 };
 

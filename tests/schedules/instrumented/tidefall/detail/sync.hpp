@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Stands before the library's own sync.hpp on the include path: the same names, with a point before every exchange of
-// a flag (the entry of a stripe's lock is one) at which a test can park the thread, a look at how a thread waits for a
-// stripe's lock, and condition variables whose notifications a test can have lost.
+// Stands before the library's own sync.hpp on the include path: the same names, with points at which a test can park a
+// thread (before it locks a mutex, exchanges a flag, waits, yields or sleeps), condition variables whose notifications a
+// test can have lost, and a re-check that a test can put off for an hour.
 #pragma once
 
 #include <tidefall/version.hpp>
@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -17,12 +18,22 @@
 
 namespace tests {
 
-/// Called, where set, by this thread before it exchanges a flag.
-inline thread_local std::function<void()> before_exchange;
+/// Called, where set, by this thread before it exchanges a flag of so many bytes.
+inline thread_local std::function<void(std::size_t)> before_exchange;
 
 /// Called, where set, by this thread when it yields, and when it sleeps.
 inline thread_local std::function<void()> on_yield;
 inline thread_local std::function<void()> on_sleep;
+
+/// Called, where set, by this thread when it is about to wait for a condition, whose mutex it holds.
+inline thread_local std::function<void()> on_wait;
+
+/// Called, where set, by each thread before it locks the mutex at that address. Set while no thread of a runtime is
+/// there.
+inline std::function<void(void const*)> before_lock;
+
+/// What the library calls this thread; empty: it is none of the library's.
+inline thread_local std::string thread_name;
 
 /// While true, no condition variable of the library is notified.
 inline std::atomic<bool> wake_ups_are_lost{false};
@@ -40,7 +51,7 @@ public:
     T load(std::memory_order order) const noexcept { return value_.load(order); }
     void store(T value, std::memory_order order) noexcept { value_.store(value, order); }
     T exchange(T value, std::memory_order order) noexcept {
-        if (tests::before_exchange) tests::before_exchange();
+        if (tests::before_exchange) tests::before_exchange(sizeof(T));
         return value_.exchange(value, order);
     }
     T fetch_add(T value, std::memory_order order) noexcept { return value_.fetch_add(value, order); }
@@ -48,12 +59,33 @@ public:
     bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
         return value_.compare_exchange_weak(expected, desired, success, failure);
     }
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                                 std::memory_order failure) noexcept {
+        return value_.compare_exchange_strong(expected, desired, success, failure);
+    }
 
 private:
     std::atomic<T> value_;
 };
 
-using mutex = std::mutex;
+class mutex {
+public:
+    void lock() {
+        if (tests::before_lock) tests::before_lock(this);
+        real.lock();
+    }
+    void unlock() { real.unlock(); }
+
+    std::mutex real;
+};
+
+using lock_guard = std::lock_guard<mutex>;
+using unique_lock = std::unique_lock<mutex>;
+using thread = std::thread;
+using monotonic_clock = std::chrono::steady_clock;
+using wall_clock = std::chrono::system_clock;
+
+inline std::chrono::nanoseconds recheck_interval = std::chrono::seconds(1);
 
 class condition_variable {
 public:
@@ -63,20 +95,20 @@ public:
     void notify_all() noexcept {
         if (!tests::wake_ups_are_lost) real_.notify_all();
     }
-    template <typename Lock, typename Time>
-    void wait_until(Lock& lock, Time at) {
-        real_.wait_until(lock, at);
+    void wait_until(unique_lock& lock, monotonic_clock::time_point at) {
+        if (tests::on_wait) tests::on_wait();
+        std::unique_lock<std::mutex> held(lock.mutex()->real, std::adopt_lock);
+        real_.wait_until(held, at);
+        held.release();
     }
 
 private:
     std::condition_variable real_;
 };
 
-using lock_guard = std::lock_guard<mutex>;
-using unique_lock = std::unique_lock<mutex>;
-using thread = std::thread;
-using monotonic_clock = std::chrono::steady_clock;
-using wall_clock = std::chrono::system_clock;
+struct signals_blocked {
+    ~signals_blocked() {}
+};
 
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();
@@ -91,7 +123,8 @@ inline void sleep_for(std::chrono::microseconds spell) {
 }
 inline void spin_hint() noexcept {
 }
-inline void name_this_thread(std::string const&) noexcept {
+inline void name_this_thread(std::string const& name, std::string const& suffix) {
+    tests::thread_name = name + suffix;
 }
 
 }  // namespace tidefall::inline v0::detail
