@@ -297,14 +297,15 @@ protected:
     /// The same for an `f` that may always change the size.
     template <typename F>
     write_status write(route to, F&& f) {
-        return write(to, f, never_changes_only);
+        return write(to, f, never_changes_only{});
     }
 
     /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
     /// the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
     template <typename F>
     std::size_t write_up_to(std::size_t most, route to, F&& f) {
-        auto const result = write_some(to, most, f, never_changes_only);
+        never_changes_only changes_only;
+        auto const result = write_some(to, most, f, changes_only);
         return result.status == write_status::accepted ? result.count : 0;
     }
 
@@ -374,7 +375,9 @@ private:
         return f(table);
     }
 
-    static constexpr auto never_changes_only = [](Table const&) noexcept { return false; };
+    struct never_changes_only {
+        bool operator()(Table const&) const noexcept { return false; }
+    };
 
     struct write_result {
         write_status status;
