@@ -79,7 +79,12 @@ public:
         pthread_cond_timedwait_relative_np(&condition_, lock.mutex()->native_handle(), &until);
 #else
         auto const until = to_timespec(at.time_since_epoch());
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 30)
+        // The same, said twice: whoever stands before the other call may take its time for one of the system's clock.
+        pthread_cond_clockwait(&condition_, lock.mutex()->native_handle(), CLOCK_MONOTONIC, &until);
+#else
         pthread_cond_timedwait(&condition_, lock.mutex()->native_handle(), &until);
+#endif
 #endif
     }
 
