@@ -35,7 +35,9 @@ public:
         } catch (...) {
             shut_down();
             schedule.timeouts.shut_down();
-            while (auto* const one = shared_->next_but(role::none)) shared_->end(*one, true);
+            for (role const does : {role::timer, role::worker, role::watchdog}) {
+                while (auto* const one = shared_->next(does)) shared_->end(*one, true);
+            }
             throw;
         }
     }
@@ -66,17 +68,19 @@ public:
     }
 
 private:
-    enum class role : std::uint8_t { none, timer, watchdog, worker };
+    enum class role : std::uint8_t { timer, watchdog, worker };
 
     /// One thread, and the task that it has in hand, whose user's code may hang.
     struct member {
-        role does = role::none;
+        explicit member(role what) noexcept : does(what) {}
+        role const does;
         std::size_t number = 0;  ///< of a worker, for its name
         thread handle{};
         worker counted{};
         // Guarded by the mutex below.
         std::shared_ptr<task> in_hand{};
         bool left = false;
+        bool let_go = false;  ///< detached
     };
 
     /// Kept alive by each of the threads.
@@ -85,9 +89,9 @@ private:
 
         /// Starts a thread. Throws what its start throws.
         void start(role does) {
-            std::list<member> one(1);
+            std::list<member> one;
             std::list<member> ended;  // joined without the lock
-            one.front().does = does;
+            one.emplace_back(does);
             unique_lock lock(mutex_);
             collect(ended);
             auto& its = one.front();
@@ -192,18 +196,12 @@ private:
             changed_.notify_all();
         }  // what was in hand is released here, after the lock
 
-        /// A thread that does this, null if there is none. It stays until `end`, which its caller alone calls.
+        /// A thread that does this and was not let go of, null if there is none. It stays until `end`, which its caller
+        /// alone calls.
         member* next(role does) noexcept {
             lock_guard const lock(mutex_);
-            auto const at =
-                std::find_if(members_.begin(), members_.end(), [=](member const& one) { return one.does == does; });
-            return at == members_.end() ? nullptr : &*at;
-        }
-        /// One that does something else.
-        member* next_but(role does) noexcept {
-            lock_guard const lock(mutex_);
-            auto const at =
-                std::find_if(members_.begin(), members_.end(), [=](member const& one) { return one.does != does; });
+            auto const at = std::find_if(members_.begin(), members_.end(),
+                                         [=](member const& one) { return one.does == does && !one.let_go; });
             return at == members_.end() ? nullptr : &*at;
         }
 
@@ -236,7 +234,7 @@ private:
                 one.handle.detach();
             }
             lock_guard const lock(mutex_);
-            one.does = role::none;
+            one.let_go = true;
             if (join) members_.remove_if([&](member const& each) { return &each == &one; });
         }
 
