@@ -169,6 +169,20 @@ TEST_CASE("unheard: with undelivered, with telemetry, or where it is not wanted,
     }
 }
 
+TEST_CASE("unheard: a timeout is said while the call runs") {
+    standard_error const captured;
+    auto const clock = manual();
+    std::string said;
+    tidefall::queue<int> items(lossy(listener::nobody, clock), [&](std::span<int>) {
+        clock->advance(60s);
+        said = captured.text();
+    });
+    items.push(1);
+    clock->advance(5s);
+    CHECK(said == line("1 value failed: the call took longer than processing_timeout"));
+    CHECK(captured.text() == said);
+}
+
 TEST_CASE("unheard: each buffer says its own, and one that loses nothing says nothing") {
     standard_error const captured;
     auto const clock = manual();
