@@ -4,6 +4,7 @@
 #include "../support/buffers.hpp"
 #include "../support/common.hpp"
 #include "../support/latch.hpp"
+#include "../support/threads.hpp"
 
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -64,6 +65,7 @@ BUFFER_TEST_CASE("ends: the destructor says once that it waits for a call that d
                  EVERY_BUFFER) {
     standard_error const captured;
     latch entered;
+    auto const destroying = tests::this_thread_number();
     latch stopped;
     std::atomic<bool> left{false};
     std::atomic<bool> returned{false};
@@ -80,6 +82,7 @@ BUFFER_TEST_CASE("ends: the destructor says once that it waits for a call that d
                              entered.open();
                              stopped.wait();
                              until([&] { return captured.says("slow") || left; });
+                             until([&] { return tests::is_asleep(destroying) || left; });
                              returned = true;
                          });
         items.write(1);
