@@ -9,6 +9,7 @@
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 #include <tidefall/registry.hpp>
+#include <tidefall/runtime.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 
@@ -65,6 +66,7 @@ BUFFER_TEST_CASE("ends: the destructor says once that it waits for a call that d
                  EVERY_BUFFER) {
     standard_error const captured;
     latch entered;
+    auto const runtime = tidefall::make_runtime({.workers = 1});  // the destructor joins none of its threads
     auto const destroying = tests::this_thread_number();
     latch stopped;
     std::atomic<bool> left{false};
@@ -76,7 +78,8 @@ BUFFER_TEST_CASE("ends: the destructor says once that it waits for a call that d
                           .partitions = 1,
                           .drain_threshold = 1,
                           .shutdown_timeout = 1ms,
-                          .unheard = tidefall::unheard_action::ignore},
+                          .unheard = tidefall::unheard_action::ignore,
+                          .runtime = runtime},
                          [&, life](std::span<int>, std::stop_token const& token) {
                              std::stop_callback const opens(token, [&] { stopped.open(); });
                              entered.open();
