@@ -110,7 +110,7 @@ loss const losses[] = {
                  for (int i = 0; i < 3; ++i) items.push(i);
              });
      }},
-    {"3 values were dropped at the deadline of stop",
+    {"3 values dropped at the deadline of stop",
      [](listener who) {
          auto how = lossy(who, manual());
          how.partitions = 2;

@@ -141,8 +141,8 @@ public:
         return one.late_calls > 0;
     }
 
-    /// A call may be given up: until `want_no_spare` one worker more is wanted, so that it is there for the rest. False,
-    /// and nothing is done, if as many calls as there should be workers have been.
+    /// A call may be given up: until `want_no_spare` one worker more is wanted, so that it is there for the rest.
+    /// False, and nothing is done, if as many calls as there should be workers have been.
     [[nodiscard]] bool want_spare() noexcept {
         lock_guard const lock(mutex_);
         if (late_calls_ >= wanted_) return false;
