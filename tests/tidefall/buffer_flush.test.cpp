@@ -102,6 +102,28 @@ BUFFER_TEST_CASE("buffer: a flush beside a call that a stop gave up is not compl
     release->open();
 }
 
+BUFFER_TEST_CASE("buffer: while a stop hands back what it drops, a flush on another thread is not complete",
+                 EVERY_BUFFER) {
+    auto const clock = tidefall::make_manual_runtime();
+    latch handing_back;
+    latch release;
+    any_buffer items(
+        kind, tests::one_partition(clock), [](std::span<int>) {},
+        [&](std::span<int>, tidefall::failure const&) {
+            handing_back.open();
+            release.wait();
+        });
+    items.write_all(numbers(0, 3));
+    std::thread stops([&] { items.stop(0s); });
+    handing_back.wait();
+    CHECK(items.stats().dropped == 3);
+    CHECK_FALSE(items.flush(1h).complete);
+    CHECK_FALSE(items.flush(0s).complete);
+    release.open();
+    stops.join();
+    CHECK(items.flush(1h).complete);
+}
+
 BUFFER_TEST_CASE("buffer: flush and stop of another buffer on a shared worker run that work here", EVERY_BUFFER) {
     auto const runtime = tidefall::make_runtime({.workers = 1});
     std::atomic<int> outer_calls{0};
@@ -184,8 +206,7 @@ BUFFER_TEST_CASE(
     std::thread other;
     {
         any_buffer items(
-            kind,
-            {.partitions = 2, .calls_at_destruction = tidefall::destruction_action::leave, .runtime = clock},
+            kind, {.partitions = 2, .calls_at_destruction = tidefall::destruction_action::leave, .runtime = clock},
             [&, life](std::span<int>) {
                 entered.open();
                 release.wait();

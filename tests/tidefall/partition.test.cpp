@@ -87,13 +87,23 @@ TEST_CASE("partition: a write that throws after it changed its table still sets 
     CHECK(seen.values() == std::vector<int>{1});
 }
 
-TEST_CASE("partition: stripes are a power of two") {
-    CHECK_THROWS_WITH(set_buffer(
-                          {}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 3),
-                      tests::ContainsSubstring("stripes is 3, but must be a power of two"));
-    CHECK_THROWS_AS(set_buffer(
-                        {}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 0),
-                    tidefall::invalid_options);
+TEST_CASE("partition: stripes are a power of two, 4,096 at most") {
+    auto const made = [](std::size_t partitions, std::size_t stripes) {
+        set_buffer values(
+            {.partitions = partitions, .runtime = tidefall::make_manual_runtime()}, [](std::span<int>) {},
+            tidefall::discard_undelivered{}, stripes);
+        for (int i = 0; i < 100; ++i) values.insert(i);
+        return values.stop().processed;
+    };
+    CHECK_THROWS_WITH(made(1, 3), tests::ContainsSubstring("stripes is 3, but must be a power of two"));
+    for (std::size_t const count :
+         {std::size_t{0}, std::size_t{8'192}, std::size_t{1} << (sizeof(std::size_t) * 8 - 1)}) {
+        CHECK_THROWS_AS(made(1, count), tidefall::invalid_options);
+        // The number of all stripes would not fit into a size_t: it is checked before they are counted.
+        CHECK_THROWS_AS(made(65'536, count), tidefall::invalid_options);
+    }
+    CHECK(made(1, 4'096) == 100);
+    CHECK(made(2, 4'096) == 100);
 }
 
 TEST_CASE("partition: ten intervals after its last swap an idle partition gives its memory back, once") {

@@ -24,6 +24,7 @@
 #include <system_error>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -124,6 +125,46 @@ TEST_CASE("registry: a stop destroys the processor, though somebody still holds 
     CHECK(captured.use_count() == 1);
     CHECK(held->push(1) == write_status::stopped);
     CHECK(held->stop().complete);
+}
+
+namespace {
+
+/// A sort key that, from `armed` on, looks at the buffer that it was in when it is destroyed.
+struct looking_key {
+    using queue = tidefall::queue<int, tidefall::sorted_by_key<looking_key>>;
+
+    int number = 0;
+    queue** armed = nullptr;
+    int* looks = nullptr;
+
+    looking_key(int of, queue*& when_set, int& count) : number(of), armed(&when_set), looks(&count) {}
+    looking_key(looking_key const&) = default;
+    looking_key(looking_key&& other) noexcept
+        : number(other.number), armed(std::exchange(other.armed, nullptr)), looks(other.looks) {}
+    ~looking_key() {
+        if (armed == nullptr || *armed == nullptr) return;
+        *looks += (*armed)->size() == 0 && (*armed)->stats().dropped == 5 ? 1 : 0;
+    }
+
+    friend bool operator<(looking_key const& a, looking_key const& b) { return a.number < b.number; }
+};
+
+}  // namespace
+
+TEST_CASE("registry: what a stop destroys of the user's, it destroys without a lock") {
+    tidefall::registry<looking_key::queue> all;
+    auto const one =
+        all.start("a", {.partitions = 1, .runtime = tidefall::make_manual_runtime()}, [](std::span<int>) {});
+    looking_key::queue* armed = nullptr;
+    int looks = 0;
+    auto const push = [&](int i) { one->push(i, tidefall::sort_key{looking_key(i, armed, looks)}); };
+    for (int i = 0; i < 3; ++i) push(i);
+    one->flush(0s);  // swaps the tables, and no more
+    for (int i = 3; i < 5; ++i) push(i);
+    armed = one.get();
+    CHECK(all.stop("a", 0s).dropped == 5);
+    CHECK(looks == 5);
+    armed = nullptr;
 }
 
 TEST_CASE("registry: a buffer that somebody else stopped keeps its name until the registry stops it") {

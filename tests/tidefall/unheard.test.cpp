@@ -110,7 +110,7 @@ loss const losses[] = {
                  for (int i = 0; i < 3; ++i) items.push(i);
              });
      }},
-    {"3 values were dropped at the deadline of stop",
+    {"3 values dropped at the deadline of stop",
      [](listener who) {
          auto how = lossy(who, manual());
          how.partitions = 2;
@@ -167,6 +167,20 @@ TEST_CASE("unheard: with undelivered, with telemetry, or where it is not wanted,
             CHECK(captured.text().empty());
         }
     }
+}
+
+TEST_CASE("unheard: a timeout is said while the call runs") {
+    standard_error const captured;
+    auto const clock = manual();
+    std::string said;
+    tidefall::queue<int> items(lossy(listener::nobody, clock), [&](std::span<int>) {
+        clock->advance(60s);
+        said = captured.text();
+    });
+    items.push(1);
+    clock->advance(5s);
+    CHECK(said == line("1 value failed: the call took longer than processing_timeout"));
+    CHECK(captured.text() == said);
 }
 
 TEST_CASE("unheard: each buffer says its own, and one that loses nothing says nothing") {
