@@ -31,6 +31,9 @@ constexpr auto never = std::chrono::nanoseconds::max();
 
 using int_queue = tidefall::queue<int>;
 
+/// Before any test: one that has just ended may be listed for a moment more.
+std::size_t const threads = tests::thread_count();
+
 template <typename Done>
 void until(Done done) {
     while (!done()) std::this_thread::yield();
@@ -159,7 +162,6 @@ TEST_CASE("held: an alarm that a late watchdog hears leaves none set once the dr
 }
 
 TEST_CASE("held: a call that is about to be given up destroys its buffer, and every value has its outcome") {
-    auto const threads = tests::thread_count();
     held_watchdog watchdog(2);  // between the start of the replacement and the look at the call
     std::atomic<std::size_t> seen{0};
     latch all_seen;
@@ -193,7 +195,6 @@ TEST_CASE("held: a call that is about to be given up destroys its buffer, and ev
 
 TEST_CASE("held: a call that returns before it is given up leaves the next call alone, and a worker leaves again") {
     patience const nobody_looks_again;
-    auto const threads = tests::thread_count();
     {
         held_watchdog watchdog(2);
         held_calls hold(2);

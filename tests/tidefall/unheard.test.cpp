@@ -99,7 +99,7 @@ loss const losses[] = {
                  items.flush();
              });
      }},
-    {"1 value made room for newer ones",
+    {"1 value dropped to make room for newer ones",
      [](listener who) {
          auto how = lossy(who, manual());
          how.capacity = 1;
