@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -234,7 +235,7 @@ TEST_CASE("held: a write that waits for room is woken by an erase") {
     latch waits;
     auto status = write_status::stale;
     std::thread writer([&] {
-        tests::on_wait = [&] { waits.open(); };
+        tests::on_wait = [&](auto) { waits.open(); };
         status = map.put(5, 5);
     });
     waits.wait();  // it holds the mutex until it can be woken
@@ -261,7 +262,7 @@ TEST_CASE("held: a write that waits for room is woken by a swap, an update of th
     latch waits;
     auto status = write_status::stale;
     std::thread writer([&] {
-        tests::on_wait = [&] { waits.open(); };
+        tests::on_wait = [&](auto) { waits.open(); };
         status = items.push(3);
     });
     waits.wait();
@@ -295,7 +296,7 @@ TEST_CASE(
             second_is_done.wait();
         } else {
             hold.entered[0].wait();
-            tests::on_wait = [&] { second_waits.open(); };
+            tests::on_wait = [&](auto) { second_waits.open(); };
             second_complete = inner.flush(never).complete;
             tests::on_wait = nullptr;
             second_is_done.open();
@@ -423,4 +424,55 @@ TEST_CASE("held: those with a ticket are served in their order") {
     CHECK(turns == std::vector<int>{0, 1, 2, 3});
     lock.lock(tickets);
     lock.unlock();
+}
+
+TEST_CASE("held: a stop waits by its deadline and by one grace, however many partitions are not done") {
+    patience const nobody_looks_again;
+    constexpr std::size_t partitions = 4;
+    // A hook that hangs in each of them.
+    struct hook final : tidefall::telemetry_hook {
+        void on_processing_start(tidefall::processing_start const&) override {
+            ++entered;
+            go_on.wait();
+        }
+        std::atomic<std::size_t> entered{0};
+        latch go_on;
+    };
+    auto const events = std::make_shared<hook>();
+    int_queue items({.partitions = partitions,
+                     .processing_interval = never,
+                     .telemetry = events,
+                     .runtime = tidefall::make_runtime({.workers = partitions})},
+                    [](std::span<int>) {});
+    for (int key = 0; events->entered < partitions; ++key) {
+        items.push(key, tidefall::partition_key{key});
+        items.flush(0s);
+        if (key > 100) std::this_thread::yield();
+    }
+    std::set<std::chrono::steady_clock::time_point> deadlines;
+    tests::on_wait = [&](auto at) { deadlines.insert(at); };
+    auto const report = items.stop(1ms);
+    tests::on_wait = nullptr;
+    events->go_on.open();
+    CHECK_FALSE(report.complete);
+    CHECK(deadlines.size() == 2);
+}
+
+TEST_CASE("held: the timer has nothing to look at while a call hangs and nothing is written") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto& schedule = schedule_of(*clock);
+    held_calls hold(1);
+    int_queue items({.partitions = 1, .processing_interval = 1s, .processing_timeout = never, .runtime = clock},
+                    [&](std::span<int>) { hold(); });
+    items.push(1);
+    std::thread other([&] { items.flush(); });
+    hold.entered[0].wait();
+    clock->advance(11s);  // beside a call it moves the clock alone
+    auto const due = schedule.ticks.take_due(schedule.now());
+    REQUIRE(due != nullptr);  // to give back the memory of an idle partition
+    due->on_tick(schedule.now());
+    CHECK(schedule.ticks.next() == tidefall::detail::never);
+    hold.go_on[0].open();
+    other.join();
+    CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 10s));
 }

@@ -224,6 +224,21 @@ BUFFER_TEST_CASE("buffer: destroyed in its own hook, the calls that follow are s
     until([&] { return log->lines().back() == "partition_stop 0 stopped"; });
 }
 
+BUFFER_TEST_CASE("buffer: destroyed in its own processor while a write that waits for room runs it", EVERY_BUFFER) {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    auto items = std::make_unique<std::unique_ptr<any_buffer>>();
+    *items = std::make_unique<any_buffer>(kind, tidefall::options{.partitions = 1, .capacity = 1, .runtime = clock},
+                                          [&](std::span<int> batch) {
+                                              seen(batch);
+                                              items->reset();
+                                          });
+    auto& destroyed = **items;
+    CHECK(destroyed.write(1) == write_status::accepted);
+    CHECK(destroyed.write(2) == write_status::stopped);
+    CHECK(seen.values() == std::vector<int>{1});
+}
+
 BUFFER_TEST_CASE("buffer: destroyed in its own processor while flush or stop runs it on this thread", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     auto const by_stop = GENERATE(false, true);

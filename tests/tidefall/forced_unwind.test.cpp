@@ -11,6 +11,7 @@
 #include "../support/recorder.hpp"
 #include "../support/threads.hpp"
 
+#include <tidefall/manual_runtime.hpp>
 #include <tidefall/runtime.hpp>
 
 #include <algorithm>
@@ -128,6 +129,59 @@ BUFFER_TEST_CASE("forced unwind: of the last call before a stop, or of a late on
     CHECK(back.all()[0].reason == failure_reason::timeout);
     items.write(1);
     CHECK(items.stop() == drain_report{.processed = 1});
+}
+
+BUFFER_TEST_CASE("forced unwind: where the processor runs on the calling thread it passes, and the batch fails",
+                 EVERY_BUFFER) {
+    auto const how = GENERATE(0, 1, 2, 3);
+    auto const clock = tidefall::make_manual_runtime();
+    std::atomic<int> calls{0};
+    any_buffer items(kind,
+                     {.partitions = 1,
+                      .processing_batch_size = 2,
+                      .capacity = how == 3 ? std::optional<std::size_t>(4) : std::nullopt,
+                      .runtime = clock},
+                     [&](std::span<int>) {
+                         if (++calls == 1) pthread_exit(nullptr);
+                     });
+    items.write_all(numbers(0, 4));
+    bool went_on = false;
+    std::thread ends([&] {
+        if (how == 0) clock->advance(5s);
+        if (how == 1) items.flush();
+        if (how == 2) items.stop();
+        if (how == 3) items.write(9);  // it finds no room, and makes some
+        went_on = true;
+    });
+    ends.join();
+    CHECK_FALSE(went_on);
+    CHECK(items.stats().failed == 2);
+    CHECK(items.stats().in_flight == 2);
+    // The rest of the drain is there for whoever comes next.
+    clock->advance(5s);
+    CHECK(items.stats().processed == 2);
+    CHECK(items.stop().complete);
+    CHECK(calls == 2);
+    tests::check_conservation(items.stats());
+}
+
+BUFFER_TEST_CASE(
+    "forced unwind: out of a flush of another buffer on a worker, both batches fail, and the runtime goes on",
+    EVERY_BUFFER) {
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    any_buffer inner(kind, {.partitions = 1, .processing_interval = 1h, .runtime = runtime}, [](std::span<int> batch) {
+        if (batch[0] == 1) pthread_exit(nullptr);
+    });
+    any_buffer outer(kind, {.partitions = 1, .processing_interval = 1h, .runtime = runtime}, [&](std::span<int> batch) {
+        inner.write(batch[0]);
+        inner.flush();
+    });
+    outer.write(1);
+    CHECK(outer.flush() == drain_report{.failed = 1});
+    CHECK(inner.stats().failed == 1);
+    outer.write(2);
+    CHECK(outer.flush() == drain_report{.processed = 1});
+    CHECK(inner.stats().processed == 1);
 }
 
 #endif

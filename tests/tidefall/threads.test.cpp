@@ -27,6 +27,8 @@
 #include <thread>
 #include <vector>
 
+#include <pthread.h>
+
 using namespace std::chrono_literals;
 using tests::allocated;
 using tests::thread_starts_so_far;
@@ -189,6 +191,28 @@ TEST_CASE("threads: a call that takes too long is waited for where no thread can
     CHECK(thread_starts_so_far().started == before);
     tests::fail_thread_start(0);
 }
+
+#if defined(__GLIBCXX__)
+TEST_CASE("threads: a worker that ends, and cannot be replaced at once, is replaced later") {
+    tests::latch processed;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = 1h, .unheard = tidefall::unheard_action::ignore},
+        [&](std::span<int> batch) {
+            if (batch[0] == 1) {
+                tests::fail_thread_start(1);
+                pthread_exit(nullptr);
+            }
+            processed.open();
+        });
+    items.push(1);
+    items.flush(0s);
+    tests::until([&] { return items.stats().failed == 1; });
+    items.push(2);
+    items.flush(0s);
+    processed.wait();
+    CHECK(items.stop().complete);
+}
+#endif
 
 TEST_CASE("threads: a hundred thousand producers that come and go leave nothing behind but their values") {
     constexpr int producers = 100'000;

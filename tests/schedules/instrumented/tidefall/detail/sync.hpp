@@ -25,14 +25,14 @@ inline thread_local std::function<void(std::size_t)> before_exchange;
 inline thread_local std::function<void()> on_yield;
 inline thread_local std::function<void()> on_sleep;
 
-/// Called, where set, by this thread when it is about to wait for a condition, whose mutex it holds.
-inline thread_local std::function<void()> on_wait;
+/// Called, where set, by this thread when it is about to wait for a condition, whose mutex it holds, until that time.
+inline thread_local std::function<void(std::chrono::steady_clock::time_point)> on_wait;
 
 /// Called, where set, by each thread before it locks the mutex at that address. Set while no thread of a runtime is
 /// there.
 inline std::function<void(void const*)> before_lock;
 
-/// Called, where set, by each thread as on_wait. Set and reset as before_lock.
+/// Called, where set, by each thread before it waits. Set and reset as before_lock.
 inline std::function<void()> before_wait;
 
 /// What the library calls this thread; empty: it is none of the library's.
@@ -99,7 +99,7 @@ public:
         if (!tests::wake_ups_are_lost) real_.notify_all();
     }
     void wait_until(unique_lock& lock, monotonic_clock::time_point at) {
-        if (tests::on_wait) tests::on_wait();
+        if (tests::on_wait) tests::on_wait(at);
         if (tests::before_wait) tests::before_wait();
         std::unique_lock<std::mutex> held(lock.mutex()->real, std::adopt_lock);
         real_.wait_until(held, at);
