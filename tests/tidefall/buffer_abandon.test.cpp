@@ -252,7 +252,8 @@ BUFFER_TEST_CASE("abandon: with each call that returns another one may be given 
     if (tests::thread_count() > 0) {  // the late ones end
         until([&] {
             auto const all = tests::threads();
-            return std::count_if(all.begin(), all.end(), [](auto const& one) { return one.name.starts_with("again/work/"); }) == 1;
+            return std::count_if(all.begin(), all.end(),
+                                 [](auto const& one) { return one.name.starts_with("again/work/"); }) == 1;
         });
     }
 }

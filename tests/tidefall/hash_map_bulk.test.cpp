@@ -30,7 +30,6 @@ tidefall::options with(std::shared_ptr<tidefall::manual_runtime> clock, std::siz
     return {.partitions = partitions, .processing_batch_size = 10, .runtime = std::move(clock)};
 }
 
-
 struct named_pair {
     int value;
     std::string key;

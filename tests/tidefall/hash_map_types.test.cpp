@@ -28,7 +28,6 @@ tidefall::options with(std::shared_ptr<tidefall::manual_runtime> clock) {
     return {.partitions = 1, .processing_batch_size = 10, .runtime = std::move(clock)};
 }
 
-
 /// Ordered by `<` alone: first the great numbers, then the small ones.
 struct semantic_version {
     int major = 0;

@@ -54,7 +54,8 @@ TEST_CASE("runtime: one timer, one watchdog and its workers, named, started at o
         CHECK(tests::thread_count() == (before == 0 ? 0 : before + 5));
         if (before != 0) {
             // Each names itself when it begins to run.
-            for (auto const* name : {"ingest/timer", "ingest/watch", "ingest/work/0", "ingest/work/1", "ingest/work/2"}) {
+            for (auto const* name :
+                 {"ingest/timer", "ingest/watch", "ingest/work/0", "ingest/work/1", "ingest/work/2"}) {
                 while (!has(thread_names(), name)) std::this_thread::yield();
             }
         }
