@@ -85,9 +85,9 @@ int main(int count, char** arguments) {
                 if (call.find("memory_order") == std::string::npos) fault(entry.path(), i + 1, "no memory order");
             }
             // What acquires and what releases name each other by a label.
-            bool const acquires = code.find("memory_order_acq") != std::string::npos;
-            bool const releases = code.find("memory_order_release") != std::string::npos ||
-                                  code.find("memory_order_acq_rel") != std::string::npos;
+            bool const both = code.find("memory_order_acq_rel") != std::string::npos;
+            bool const acquires = both || code.find("memory_order_acquire") != std::string::npos;
+            bool const releases = both || code.find("memory_order_release") != std::string::npos;
             if (acquires || releases) {
                 std::string found;
                 for (std::size_t back = 0; back <= 3 && back <= i && found.empty(); ++back) {

@@ -31,6 +31,6 @@ constexpr plugin_functions functions{
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) plugin_functions const& tidefall_test_plugin() {
-    return functions;
+extern "C" __attribute__((visibility("default"))) plugin_functions const* tidefall_test_plugin() {
+    return &functions;
 }

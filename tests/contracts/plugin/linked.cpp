@@ -2,5 +2,5 @@
 #include "shared.hpp"
 
 plugin_functions const& plugin() {
-    return tidefall_test_plugin();
+    return *tidefall_test_plugin();
 }

@@ -15,7 +15,7 @@ plugin_functions const& plugin() {
             std::fprintf(stderr, "%s\n", dlerror());
             std::exit(2);
         }
-        return entry();
+        return *entry();
     }();
     return loaded;
 }

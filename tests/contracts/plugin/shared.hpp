@@ -28,8 +28,8 @@ struct plugin_functions {
     std::shared_ptr<tidefall::runtime> (*make_runtime)();
 };
 
-extern "C" plugin_functions const& tidefall_test_plugin();
-using plugin_entry = plugin_functions const& (*)();
+extern "C" plugin_functions const* tidefall_test_plugin();
+using plugin_entry = plugin_functions const* (*)();
 
 /// The plugin of this program: linked with it, or loaded.
 plugin_functions const& plugin();
