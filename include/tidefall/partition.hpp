@@ -783,7 +783,7 @@ private:
     /// A call that was given up has come to its end: what it did counts no more.
     void end_late(processor_call const& call) noexcept {
         give_back(call, failure_reason::timeout, nullptr);
-        schedule().jobs.late_call_returned(*schedule().worker_here());
+        if (auto* const here = schedule().worker_here()) schedule().jobs.late_call_returned(*here);
         {
             detail::lock_guard const lock(mutex_);
             counts_.late -= call.size;

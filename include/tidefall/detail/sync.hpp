@@ -90,10 +90,14 @@ public:
 
 private:
     static timespec to_timespec(std::chrono::nanoseconds time) noexcept {
-        auto const count = time.count() > 0 ? time.count() : 0;
+        // The fields' own types, which have 32 bits in places.
+        using seconds = std::chrono::duration<decltype(timespec::tv_sec)>;
+        using nanoseconds = std::chrono::duration<decltype(timespec::tv_nsec), std::nano>;
+        auto const positive = time.count() > 0 ? time : std::chrono::nanoseconds::zero();
+        auto const whole = std::chrono::duration_cast<seconds>(positive);
         timespec result{};
-        result.tv_sec = static_cast<time_t>(count / 1'000'000'000);
-        result.tv_nsec = static_cast<long>(count % 1'000'000'000);
+        result.tv_sec = whole.count();
+        result.tv_nsec = std::chrono::duration_cast<nanoseconds>(positive - whole).count();
         return result;
     }
 

@@ -71,7 +71,7 @@ private:
     static std::uint64_t new_key(void const* of) noexcept {
         auto mixed =
             static_cast<std::uint64_t>(monotonic_clock::now().time_since_epoch().count()) * 0x9E3779B97F4A7C15U;
-        mixed ^= static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(of)) * 0xC2B2AE3D27D4EB4FU;
+        mixed ^= reinterpret_cast<std::uintptr_t>(of) * std::uint64_t{0xC2B2AE3D27D4EB4FU};
         mixed = (mixed ^ (mixed >> 29)) * 0xBF58476D1CE4E5B9U;
         return ((mixed ^ (mixed >> 32)) << 4 | (next(buffers_made) & 15U)) | 1ULL << 63;
     }
