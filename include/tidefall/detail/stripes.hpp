@@ -139,8 +139,8 @@ private:
     stripe<Table>& stripe_;
 };
 
-/// The stripes of one partition, as the engine handles them: all at once. Where a lock is held by a writer it waits for
-/// that one turn, and for no other.
+/// The stripes of one partition, as the engine handles them: all at once. Where a lock is held it takes a ticket before
+/// it would sleep, and so has the lock after the turns of the holder and of those whose tickets are older.
 template <typename Table>
 class stripe_set {
 public:
