@@ -66,6 +66,7 @@ public:
         };
         tests::before_wait = [this] {
             if (go_on_.is_open() && tests::thread_name.ends_with("/watch")) went_on.open();
+            if (tests::thread_name.ends_with("/work/1")) replacement_waits.open();
         };
     }
     ~held_watchdog() {
@@ -79,7 +80,8 @@ public:
     void release() { go_on_.open(); }
 
     latch held;
-    latch went_on;  ///< it has done what it was about to do
+    latch went_on;            ///< it has done what it was about to do
+    latch replacement_waits;  ///< for a job, beside the only worker
 
 private:
     latch go_on_;
@@ -208,6 +210,7 @@ TEST_CASE("held: a call that returns before it is given up leaves the next call 
         items.flush(0s);
         hold.entered[0].wait();
         watchdog.held.wait();
+        watchdog.replacement_waits.wait();  // or it would leave by itself once the call has returned
         items.update_options({.processing_timeout = never});
         hold.go_on[0].open();
         hold.entered[1].wait();
