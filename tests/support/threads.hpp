@@ -55,31 +55,6 @@ inline long this_thread_number() {
 #endif
 }
 
-/// The threads now, but for one that a sanitizer starts for itself with the program's first: that is there before.
-inline std::size_t thread_count() {
-    static bool const started = [] {
-        long number = 0;
-        std::thread([&] { number = this_thread_number(); }).join();
-        // It may be listed for a moment more.
-        std::error_code error;
-        auto const place = "/proc/self/task/" + std::to_string(number);
-        while (number != 0 && std::filesystem::exists(place, error)) std::this_thread::yield();
-        return true;
-    }();
-    static_cast<void>(started);
-    return threads().size();
-}
-
-/// Waits until there are as many: a thread that has been joined may be listed for a moment more. False after a minute.
-inline bool thread_count_becomes(std::size_t count) {
-    auto const until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (thread_count() != count) {
-        if (std::chrono::steady_clock::now() > until) return false;
-        std::this_thread::yield();
-    }
-    return true;
-}
-
 /// True while that thread waits for something; true always where the system does not say.
 inline bool is_asleep([[maybe_unused]] long thread) {
 #if defined(__linux__)
@@ -99,6 +74,44 @@ inline bool others_are_asleep() {
     for (auto const& entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
         auto const number = std::stol(entry.path().filename());
         if (number != this_thread_number() && !is_asleep(number)) return false;
+    }
+    return true;
+}
+
+/// The threads listed now, but for one that a sanitizer starts for itself with the program's first: that is there
+/// before.
+inline std::size_t threads_listed() {
+    static bool const started = [] {
+        long number = 0;
+        std::thread([&] { number = this_thread_number(); }).join();
+        // It may be listed for a moment more.
+        std::error_code error;
+        auto const place = "/proc/self/task/" + std::to_string(number);
+        while (number != 0 && std::filesystem::exists(place, error)) std::this_thread::yield();
+        return true;
+    }();
+    static_cast<void>(started);
+    return threads().size();
+}
+
+/// The threads, without those that have been joined and are listed for a moment more: these run, to their end. So it
+/// waits, at most for a second, until all others are asleep.
+inline std::size_t thread_count() {
+    auto const until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    for (;;) {
+        auto const count = threads_listed();
+        if (others_are_asleep() && threads_listed() == count) return count;
+        if (std::chrono::steady_clock::now() > until) return count;
+        std::this_thread::yield();
+    }
+}
+
+/// Waits until there are as many: a thread that has been joined may be listed for a moment more. False after a minute.
+inline bool thread_count_becomes(std::size_t count) {
+    auto const until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (threads_listed() != count) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::yield();
     }
     return true;
 }
