@@ -257,7 +257,7 @@ protected:
     /// in which they first come, over the partitions first. A thread that has such a place in 16 other buffers already
     /// is spread by its number in the process.
     route route_by_thread() const noexcept {
-        auto const& place = detail::this_thread.places.first_look(key_);
+        auto const& place = detail::state_of_this_thread().places.first_look(key_);
         if (place.buffer == key_) [[likely]]
             return route(place.stripe);
         return route(core_->places.of_this_thread());

@@ -10,14 +10,11 @@
 #include <cstdint>
 
 #include <version>
-#if defined(__cpp_lib_jthread)
-#include <stop_token>
-#endif
 
 namespace tidefall::inline v0::detail {
 
 #if defined(__cpp_lib_jthread)
-using call_token = std::stop_token;
+using call_token = stop_token;
 #else
 /// Stands in for a token where there are none.
 struct call_token {
@@ -61,7 +58,7 @@ inline void wait_for(nanoseconds delay, [[maybe_unused]] call_token const& token
     bool stopped = false;
 #if defined(__cpp_lib_jthread)
     // Destroyed before what it refers to, and after the lock is released: its destructor waits for a call that runs.
-    std::stop_callback const on_stop(token, [&] {
+    stop_callback const on_stop(token, [&] {
         lock_guard const lock(guard);
         stopped = true;
         changed.notify_all();

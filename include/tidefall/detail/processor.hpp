@@ -35,7 +35,7 @@ using delivered_table = typename delivered<Table>::type;
 
 #if defined(__cpp_lib_jthread)
 template <typename F, typename Argument>
-inline constexpr bool takes_with_token = std::is_invocable_v<F&, Argument, std::stop_token>;
+inline constexpr bool takes_with_token = std::is_invocable_v<F&, Argument, stop_token>;
 #else
 template <typename F, typename Argument>
 inline constexpr bool takes_with_token = false;

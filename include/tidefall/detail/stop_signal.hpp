@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/version.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <version>
 #if defined(__cpp_lib_jthread)
 #include <optional>
-#include <stop_token>
 #endif
 
 namespace tidefall::inline v0::detail {
@@ -19,7 +18,7 @@ class stop_signal {
 public:
     /// Has a new source, not stopped. Allocates.
     void renew() { source_.emplace(); }
-    [[nodiscard]] std::stop_token token() const { return source_->get_token(); }
+    [[nodiscard]] stop_token token() const { return source_->get_token(); }
 
     /// Runs stop callbacks of the user on this thread.
     void stop() noexcept {
@@ -27,7 +26,7 @@ public:
     }
 
 private:
-    std::optional<std::stop_source> source_;
+    std::optional<stop_source> source_;
 };
 
 #else

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The one place that names a mutex, a condition variable, an atomic, a thread, a clock, a signal or a yield. It is
-// always included as <tidefall/detail/sync.hpp>, so that a test build can put an instrumented one before it on the
-// include path and steer the real code from one synchronising operation to the next.
+// The one place that names a mutex, a condition variable, an atomic, a thread and its own storage, a stop token, a
+// clock, a signal or a yield. It is always included as <tidefall/detail/sync.hpp>, so that a test build can put an
+// instrumented one before it on the include path and steer the real code from one synchronising operation to the next.
 #pragma once
 
 #include <tidefall/version.hpp>
@@ -15,6 +15,10 @@
 #include <thread>
 #include <utility>
 
+#include <version>
+#if defined(__cpp_lib_jthread)
+#include <stop_token>
+#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <signal.h>
@@ -34,6 +38,12 @@ using mutex = std::mutex;
 using lock_guard = std::lock_guard<mutex>;
 using unique_lock = std::unique_lock<mutex>;
 using thread = std::thread;
+
+#if defined(__cpp_lib_jthread)
+using std::stop_callback;
+using std::stop_source;
+using std::stop_token;
+#endif
 
 using monotonic_clock = std::chrono::steady_clock;
 using wall_clock = std::chrono::system_clock;
@@ -136,6 +146,15 @@ struct signals_blocked {
 };
 
 #endif
+
+template <typename T>
+inline constinit thread_local T own_value{};
+
+/// The object of that type that the calling thread has to itself, in this module.
+template <typename T>
+[[nodiscard]] T& of_this_thread() noexcept {
+    return own_value<T>;
+}
 
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();

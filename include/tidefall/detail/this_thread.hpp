@@ -79,13 +79,12 @@ struct thread_state {
     std::uint32_t number = 0;              ///< in the process; 0: none yet
 };
 
-inline constinit thread_local thread_state this_thread{};
 inline constinit atomic<std::uint32_t> threads_numbered{0};
 
 /// The state of the calling thread that the module has which the function is of.
 using thread_lookup = thread_state& (*)() noexcept;
 [[nodiscard]] inline thread_state& state_of_this_thread() noexcept {
-    return this_thread;
+    return of_this_thread<thread_state>();
 }
 
 /// Marks the calling thread as inside code of the user for as long as it lives.

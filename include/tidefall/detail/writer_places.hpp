@@ -32,7 +32,7 @@ public:
 #endif
     std::size_t
     of_this_thread() noexcept {
-        auto& mine = this_thread.places;
+        auto& mine = state_of_this_thread().places;
         if (auto const* const known = mine.find(key_)) return known->stripe;
         auto const stripe = place_here_(*this);
         if (mine.find(key_) == nullptr) mine.note({key_, stripe});
@@ -42,7 +42,7 @@ public:
 private:
     /// The module that made the buffer decides for all.
     static std::size_t place_in_this_module(writer_places& all) noexcept {
-        auto& mine = this_thread.places;
+        auto& mine = state_of_this_thread().places;
         if (auto const* const known = mine.find(all.key_)) return known->stripe;
         auto const stripe = all.stripe_at(mine.is_full() ? number_of_this_thread() : next(all.writers_));
         mine.note({all.key_, stripe});
@@ -55,8 +55,9 @@ private:
     }
 
     static std::uint32_t number_of_this_thread() noexcept {
-        if (this_thread.number == 0) this_thread.number = next(threads_numbered) + 1;
-        return this_thread.number - 1;
+        auto& here = state_of_this_thread();
+        if (here.number == 0) here.number = next(threads_numbered) + 1;
+        return here.number - 1;
     }
 
     [[nodiscard]] std::size_t stripe_at(std::size_t writer) const noexcept {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -85,6 +86,9 @@ public:
 using lock_guard = std::lock_guard<mutex>;
 using unique_lock = std::unique_lock<mutex>;
 using thread = std::thread;
+using std::stop_callback;
+using std::stop_source;
+using std::stop_token;
 using monotonic_clock = std::chrono::steady_clock;
 using wall_clock = std::chrono::system_clock;
 
@@ -114,6 +118,12 @@ struct signals_blocked {
     ~signals_blocked() {}
 };
 
+template <typename T>
+inline constinit thread_local T own_value{};
+template <typename T>
+[[nodiscard]] T& of_this_thread() noexcept {
+    return own_value<T>;
+}
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();
 }

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+//
+// The real engine under schedules that the explorer makes up: queues with writers, ticks, flushes and stops.
+#include "../support/catch.hpp"
+#include "explorer/subject.hpp"
+
+using explore::draw;
+using explore::flip;
+using explore::gate;
+using explore::hook;
+using explore::item;
+using explore::item_queue;
+using explore::never;
+using explore::require;
+using explore::subject;
+using explore::thread;
+using explore::writers;
+using tidefall::write_status;
+using namespace std::chrono_literals;
+
+using int_queue = tidefall::queue<int>;
+
+TEST_CASE("explored: writers, ticks and stop") {
+    explore::schedules([] {
+        auto const partitions = 1 + draw(2);
+        auto how = explore::drawn_options(partitions);
+        how.shutdown_timeout = never;
+        auto const events = std::dynamic_pointer_cast<hook>(how.telemetry);
+        subject items(std::move(how), {.in_order = partitions == 1, .one_call_at_once = partitions == 1},
+                      [](std::span<item> batch) {
+                          if (batch.front().number % 7 == 3)
+                              throw std::runtime_error("a batch of the processor's dislike");
+                      });
+        tidefall::drain_report first;
+        tidefall::drain_report second;
+        {
+            writers const two(items, 2, 3);
+            if (flip()) explore::pass(1ms);
+            thread const other([&] { first = items->stop(); });
+            second = items->stop();
+        }
+        require(first == second, "every stop returns the same report");
+        require(first.complete, "a stop without a deadline is complete");
+        require(items.push(1000) == write_status::stopped, "a write after stop is refused");
+        require(items->stop() == first, "a stop later on returns the same report");
+        items.close();
+        if (events) require(events->stops == partitions, "each partition stops once");
+    });
+}
+
+TEST_CASE("explored: flushes and stops with deadlines") {
+    explore::schedules([] {
+        auto const partitions = 1 + draw(2);
+        auto const delay = std::chrono::milliseconds(draw(3));
+        auto how = explore::drawn_options(partitions);
+        how.shutdown_timeout = 1h;
+        subject items(std::move(how), {.in_order = false, .one_call_at_once = partitions == 1},
+                      [=](std::span<item>) { explore::pass(delay); });
+        constexpr std::chrono::nanoseconds times[] = {0ns, 1ms, 5ms, never};
+        auto const for_flush = times[draw(4)];
+        auto const for_stop = times[draw(3)];
+        tidefall::drain_report first;
+        tidefall::drain_report second;
+        {
+            writers const two(items, 2, 3);
+            thread const flushes([&] {
+                items.flush(for_flush);
+                items.flush(never);
+            });
+            thread const stops([&] { first = items->stop(for_stop); });
+            second = items->stop(for_stop);
+        }
+        require(first == second, "every stop returns the same report");
+        items.destroy_and_close();
+    });
+}
+
+TEST_CASE("explored: a stop that drops what waits leaves each value one outcome") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(1);
+        how.shutdown_timeout = 1h;
+        subject items(std::move(how), {.in_order = false, .one_call_at_once = true}, [](std::span<item> batch) {
+            explore::pass(2ms);
+            if (batch.front().number % 5 == 0) throw std::runtime_error("no");
+        });
+        {
+            writers const two(items, 2, 4);
+            thread const stops([&] { items->stop(1ms); });
+            if (flip()) items->stop(std::chrono::milliseconds(draw(4)));
+        }
+        require(items->stats().pending == 0, "nothing waits after a stop");
+        items.destroy_and_close();
+    });
+}
+
+TEST_CASE("explored: a write that waits for room is woken, whatever makes it") {
+    explore::schedules([] {
+        constexpr tidefall::overflow_policy policies[] = {tidefall::overflow_policy::block,
+                                                          tidefall::overflow_policy::reject,
+                                                          tidefall::overflow_policy::drop_oldest};
+        auto const policy = policies[draw(3)];
+        auto how = explore::drawn_options(1);
+        how.drain_threshold.reset();
+        how.capacity = 1 + draw(2);
+        how.overflow = policy;
+        how.overflow_timeout = draw(3) == 0 ? std::chrono::nanoseconds(1ms) : never;
+        how.shutdown_timeout = never;
+        subject items(std::move(how), {.in_order = true, .one_call_at_once = true});
+        {
+            writers const two(items, 2, 3);
+            thread const changes([&] {
+                if (flip()) items->update_options({.capacity = std::optional<std::size_t>(1 + draw(3))});
+                if (flip()) items->update_options({.overflow_timeout = std::chrono::nanoseconds(0)});
+                if (draw(3) == 0) items->update_options({.capacity = std::optional<std::size_t>{}});
+                if (flip()) items->stop();
+            });
+        }
+        items->stop();
+        items.close();
+    });
+}
+
+TEST_CASE("explored: options change while ticks, drains and calls go on") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(1);
+        auto const runtime = tidefall::make_runtime({.workers = 1 + draw(2)});
+        how.runtime = runtime;
+        how.shutdown_timeout = never;
+        {
+            subject items(std::move(how), {.in_order = true, .one_call_at_once = true},
+                          [](std::span<item>) { explore::pass(1ms); });
+            {
+                writers const two(items, 2, 2);
+                thread const changes([&] {
+                    for (int i = 0; i < 3; ++i) {
+                        tidefall::options_update update;
+                        if (flip()) update.processing_interval = flip() ? std::chrono::nanoseconds(1ms) : never;
+                        if (flip()) update.processing_timeout = flip() ? std::chrono::nanoseconds(1ms) : 1h;
+                        if (flip()) update.processing_batch_size = 1 + draw(2);
+                        if (flip()) update.drain_threshold = std::optional<std::size_t>(1 + draw(2));
+                        items->update_options(update);
+                    }
+                });
+                items.flush(never);
+            }
+            items->stop();
+            items.close();
+        }
+        explore::require_nothing_left(*runtime);
+    });
+}
+
+TEST_CASE("explored: a flush and a stop in the processor of another buffer on the same runtime") {
+    explore::schedules([] {
+        auto const runtime = tidefall::make_runtime({.workers = 1 + draw(2)});
+        {
+            auto inner_how = explore::drawn_options(1);
+            inner_how.runtime = runtime;
+            inner_how.shutdown_timeout = never;
+            bool const is_slow = flip();
+            subject inner(std::move(inner_how), {.in_order = true, .one_call_at_once = true}, [=](std::span<item>) {
+                if (is_slow) explore::pass(1ms);
+            });
+            auto outer_how = explore::drawn_options(2);
+            outer_how.runtime = runtime;
+            outer_how.shutdown_timeout = never;
+            int next = 1'000;
+            bool const stops = draw(4) == 0;
+            subject outer(std::move(outer_how), {.in_order = false, .one_call_at_once = false}, [&](std::span<item>) {
+                inner.push(next++);
+                inner.push(next++);
+                constexpr std::chrono::nanoseconds times[] = {0ns, 500us, never};
+                inner.flush(times[draw(3)]);
+                if (stops) inner->stop();
+            });
+            {
+                writers const three(outer, 3, 1);
+                thread const beside([&] {
+                    inner.push(500);
+                    inner.flush(never);
+                });
+                outer.flush(never);
+            }
+            outer->stop();
+            inner->stop();
+            outer.close();
+            inner.close();
+        }
+        explore::require_nothing_left(*runtime);
+    });
+}
+
+TEST_CASE("explored: a runtime that serves several buffers ends in any order") {
+    explore::schedules([] {
+        auto runtime = tidefall::make_runtime({.workers = 1 + draw(2)});
+        auto how = explore::drawn_options(1);
+        how.runtime = runtime;
+        how.shutdown_timeout = never;
+        auto also = how;
+        subject one(std::move(how), {.in_order = true, .one_call_at_once = true});
+        subject other(std::move(also), {.in_order = true, .one_call_at_once = true});
+        runtime.reset();
+        {
+            writers const a(one, 1, 2);
+            writers const b(other, 1, 2);
+            thread const ends([&] { one->stop(); });
+        }
+        one.close();
+        one.destroy();
+        other->stop();
+        other.close();
+        other.destroy();
+    });
+}
+
+TEST_CASE("explored: all that hangs at the deadline of a stop has one grace") {
+    explore::schedules(
+        [] {
+            gate go_on;
+            int hanging = 0;
+            tidefall::options how{.partitions = 3,
+                                  .processing_interval = never,
+                                  .shutdown_timeout = never,
+                                  .runtime = tidefall::make_runtime({.workers = 3})};
+            int_queue items(
+                std::move(how), [](std::span<int>) { throw std::runtime_error("to undelivered"); },
+                [&](std::span<int>, tidefall::failure const&) {
+                    ++hanging;
+                    go_on.wait();
+                });
+            for (int n = 0; n < 3; ++n) {
+                thread([&] { items.push(n); }).join();  // each has a partition of its own
+            }
+            items.flush(0s);
+            explore::until([&] { return hanging == 3; });
+            auto const begin = explore::now();
+            items.stop(100ms);
+            require(explore::now() - begin < 2s, "a stop takes its time and one grace");
+            go_on.open();
+        },
+        {.clock_jumps = false});
+}
