@@ -216,8 +216,9 @@ public:
         bool complete = true;
         for (std::size_t i = 0; i < targets.size(); ++i) {
             auto const& one = *(*all)[i];
-            bool const settled = shared->wait_until([&] { return one.settled(targets[i]); }, [&] { return by; });
-            complete = complete && settled && one.complete(targets[i]);
+            bool const settled =
+                shared->wait_until([&] { return one.control_.is_settled(targets[i]); }, [&] { return by; });
+            complete = complete && settled && one.control_.is_complete(targets[i]);
         }
         auto const after = stats_of(*shared, *all);
         return {.processed = after.processed - before.processed,
@@ -474,7 +475,7 @@ private:
         }
         auto const one = (*partitions_)[index_of(stripe)];
         stripe.lock.unlock();
-        if (!write.since) write.since = one->now();
+        if (!write.since) write.since = core_->schedule->now();
         write.in_time = one->wait_for_room(*write.since);
         return enter_again(stripe);
     }
@@ -534,7 +535,7 @@ private:
         }
         stripe.lock.unlock();
         auto& partition = partition_of(stripe);
-        if (first) partition.set_tick();
+        if (first) partition.control_.value_waits();
         if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
     }
 
@@ -552,7 +553,7 @@ private:
         from.lock.unlock();
         auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
         detail::inside_drop const here(core_->this_thread, core_.get());
-        one->hand_back_dropped(*oldest);
+        one->return_oldest(*oldest);
     }
 
     template <typename Processor>
@@ -628,13 +629,14 @@ private:
 
     static std::uint64_t abandoned_of(partition_list const& all) noexcept {
         std::uint64_t total = 0;
-        for (auto const& one : all) total += one->abandoned();
+        for (auto const& one : all) total += one->control_.abandoned();
         return total;
     }
 
     /// Of a buffer that was stopped: true while code of the user may be running for it all the same.
     bool in_use() const noexcept {
-        return std::any_of(partitions_->begin(), partitions_->end(), [](auto const& one) { return one->in_use(); });
+        return std::any_of(partitions_->begin(), partitions_->end(),
+                           [](auto const& one) { return one->control_.is_in_use(); });
     }
 
     /// The same, where the destructor would wait for it.
@@ -670,19 +672,20 @@ private:
         for (auto const& one : *all) one->close(by);
         bool in_time = true;
         for (auto const& one : *all) {
-            auto const stopped = [&] { return one->stopped(); };
-            if (shared->wait_until(stopped, [&] { return one->stop_at(); })) continue;
-            one->give_up();
+            auto const stopped = [&] { return one->control_.has_ended(); };
+            if (shared->wait_until(stopped, [&] { return one->control_.stop_deadline(); })) continue;
+            one->expire();
             in_time = false;
         }
         if (!in_time) {
             // A worker that was sorting or handing back ends that; it should not take long.
             auto const bound = detail::later(shared->schedule->now(), detail::grace);
-            for (auto const& one : *all) shared->wait_until([&] { return one->stopped(); }, [&] { return bound; });
+            for (auto const& one : *all)
+                shared->wait_until([&] { return one->control_.has_ended(); }, [&] { return bound; });
         }
         return shared->settle_report([&] {
             drain_report report;
-            for (auto const& one : *all) one->count_in(report);
+            for (auto const& one : *all) one->control_.count_in(report);
             return report;
         });
     }

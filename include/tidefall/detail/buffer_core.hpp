@@ -74,7 +74,8 @@ public:
         });
     }
 
-    void hand_back(std::span<value_type> values, failure const& why) noexcept {
+    /// Hands values to `undelivered`.
+    void return_undelivered(std::span<value_type> values, failure const& why) noexcept {
         if (values.empty()) return;
         if (says_unheard_) say_unheard(values.size(), why.reason, why.error);
         if (!undelivered_) return;

@@ -215,7 +215,7 @@ private:
                     in_hand = one.in_hand;
                 }
                 if (schedule->jobs.is_late(one.counted)) return false;
-                auto const until = in_hand ? in_hand->patience() : never;
+                auto const until = in_hand ? in_hand->may_run_until() : never;
                 auto const now = monotonic_clock::now();
                 if (has_passed(until, now)) return false;
                 auto const* const seen = in_hand.get();

@@ -20,7 +20,12 @@ public:
         : values_(std::exchange(other.values_, nullptr)),
           size_(std::exchange(other.size_, 0)),
           capacity_(std::exchange(other.capacity_, 0)) {}
-    scratch& operator=(scratch&&) = delete;
+    scratch& operator=(scratch&& other) noexcept {
+        std::swap(values_, other.values_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
     ~scratch() {
         clear();
         shrink_to_fit();

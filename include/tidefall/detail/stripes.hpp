@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/stripe_lock.hpp>
 #include <tidefall/detail/time.hpp>
 #include <tidefall/results.hpp>
+#include <tidefall/telemetry.hpp>
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +23,19 @@ inline constexpr std::size_t no_limit = (std::numeric_limits<std::size_t>::max)(
 
 inline constexpr nanoseconds::rep not_full = (std::numeric_limits<nanoseconds::rep>::max)();
 
+/// How a time was in which a partition was full.
+struct fullness {
+    nanoseconds duration;
+    std::uint64_t refused;  ///< values answered `full` meanwhile
+};
+
+/// What came of the limits since hooks were told the last time.
+struct limit_news {
+    std::uint64_t dropped = 0;  ///< to make room
+    /// Fullnesses that ended: by the last swap, and by a stop that drops what waits.
+    std::array<std::optional<fullness>, 2> ended;
+};
+
 /// What holds for the stripes of one partition together. Written under all of their locks, read under any.
 struct stripe_limits {
     std::size_t drain_at = no_limit;  ///< the number of values that starts a drain
@@ -30,12 +46,10 @@ struct stripe_limits {
     /// lock, reset under all.
     atomic<nanoseconds::rep> full_since{not_full};
     atomic<std::uint64_t> turned_away{0};  ///< values answered `full` since then, where somebody listens
-};
-
-/// How a fullness was that has ended.
-struct fullness {
-    time_point since;
-    std::uint64_t refused;  ///< values answered `full` meanwhile
+    // What follows is of no concern to a write.
+    std::size_t threshold = no_limit;  ///< `drain_at` is the smaller of the two
+    std::array<std::optional<fullness>, 2> ended{};
+    std::uint64_t told_dropped = 0;
 };
 
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
@@ -150,27 +164,27 @@ public:
     stripe_set(stripe_set const&) = delete;
     stripe_set& operator=(stripe_set const&) = delete;
 
-    [[nodiscard]] std::size_t count() const noexcept { return stripes_.size(); }
+    [[nodiscard]] std::size_t stripes() const noexcept { return stripes_.size(); }
 
     /// Exchanges the tables with `spare` (empty ones, one a stripe) and returns how many values they hold; if none,
-    /// nothing is exchanged. `ended` is the fullness that this ends, if the partition was full. With `close`, no write
-    /// is accepted from this instant on.
-    std::size_t swap_tables(std::span<Table> spare, bool close, std::optional<fullness>& ended) noexcept {
+    /// nothing is exchanged. With `close`, no write is accepted from this instant on.
+    std::size_t swap_tables(std::span<Table> spare, bool close, time_point now) noexcept {
         all_locked const locked(*this);
-        std::size_t const total = sum([](auto const& one) { return one.table.size(); });
+        std::size_t const total = count();
         for (std::size_t i = 0; i < stripes_.size(); ++i) {
             if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
             if (close) stripes_[i].close();
         }
         if (total > 0) limits_.waiting.store(0, std::memory_order_relaxed);  // as in crossed_limit
-        if (total > 0 || close) ended = take_fullness();
+        if (total > 0 || close) end_fullness(now);
         return total;
     }
 
-    /// The fullness that ends because nothing will be swapped any more.
-    [[nodiscard]] std::optional<fullness> end_fullness() noexcept {
+    /// Nothing will be swapped any more. Returns how many values wait.
+    std::size_t expire(time_point now) noexcept {
         all_locked const locked(*this);
-        return take_fullness();
+        end_fullness(now);
+        return count();
     }
 
     void close() noexcept {
@@ -178,32 +192,37 @@ public:
         for (auto& one : stripes_) one.close();
     }
 
-    /// Sets the number of values that starts a drain, and the number that may wait; returns how many wait now.
-    std::size_t set_limits(std::optional<std::size_t> threshold, std::optional<std::size_t> capacity) noexcept {
+    /// Changes the number of values that starts a drain, and the number that may wait, as far as `update` names them.
+    /// Returns which of the two is reached now.
+    std::optional<drain_trigger> change_limits(options_update const& update) noexcept {
+        if (!update.drain_threshold && !update.capacity) return std::nullopt;
         all_locked const locked(*this);
-        std::size_t const total = sum([](auto const& one) { return one.table.size(); });
-        bool const several = stripes_.size() > 1;
-        limits_.capacity = capacity.value_or(no_limit);
-        limits_.drain_at = (std::min)(threshold.value_or(no_limit), limits_.capacity);
-        limits_.counts = several && limits_.drain_at != no_limit;
+        if (update.drain_threshold) limits_.threshold = update.drain_threshold->value_or(no_limit);
+        if (update.capacity) limits_.capacity = update.capacity->value_or(no_limit);
+        std::size_t const total = count();
+        limits_.drain_at = (std::min)(limits_.threshold, limits_.capacity);
+        limits_.counts = stripes_.size() > 1 && limits_.drain_at != no_limit;
         limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {
             // Where the stripes count together, every write looks.
             if (!one.closed) one.calm = limits_.counts || limits_.drain_at < 2 ? 0 : limits_.drain_at - 2;
         }
-        return total;
+        if (total >= limits_.capacity) return drain_trigger::capacity;
+        if (total >= limits_.threshold) return drain_trigger::threshold;
+        return std::nullopt;
     }
 
     [[nodiscard]] bool has_room() const noexcept { return size() < capacity(); }
 
-    /// Values that were dropped to make room.
-    [[nodiscard]] std::uint64_t dropped() const noexcept {
-        std::uint64_t total = 0;
-        for (auto& one : stripes_) {
-            next_guard const locked(one);
-            total += one.dropped;
-        }
-        return total;
+    /// What hooks were not told of yet.
+    [[nodiscard]] limit_news take_news() noexcept {
+        all_locked const locked(*this);
+        limit_news news;
+        std::uint64_t dropped = 0;
+        for (auto const& one : stripes_) dropped += one.dropped;
+        news.dropped = dropped - std::exchange(limits_.told_dropped, dropped);
+        news.ended.swap(limits_.ended);
+        return news;
     }
 
     [[nodiscard]] std::size_t size() const noexcept {
@@ -239,8 +258,8 @@ public:
         return run;
     }
 
-    /// Gives back the memory of tables that are empty.
-    void shrink_to_fit() noexcept {
+    /// Frees the memory of tables that are empty.
+    void free_memory() noexcept {
         for (auto& one : stripes_) {
             Table old;  // freed after the lock
             next_guard const locked(one);
@@ -267,25 +286,26 @@ private:
         stripe_set const& set_;
     };
 
-    /// All locks are held.
-    std::optional<fullness> take_fullness() noexcept {
+    // All locks are held in these.
+
+    /// Nobody finds the partition full from now on, until the next one does.
+    void end_fullness(time_point now) noexcept {
         // Relaxed: as in note_full.
         auto const since = limits_.full_since.exchange(not_full, std::memory_order_relaxed);
         auto const refused = limits_.turned_away.exchange(0, std::memory_order_relaxed);
-        if (since == not_full) return std::nullopt;
-        return fullness{time_point(nanoseconds(since)), refused};
+        if (since == not_full) return;
+        limits_.ended[limits_.ended[0] ? 1 : 0] = {now - time_point(nanoseconds(since)), refused};
+    }
+
+    [[nodiscard]] std::size_t count() const noexcept {
+        std::size_t total = 0;
+        for (auto const& one : stripes_) total += one.table.size();
+        return total;
     }
 
     [[nodiscard]] std::size_t capacity() const noexcept {
         next_guard const locked(stripes_.front());
         return limits_.capacity;
-    }
-
-    template <typename F>
-    [[nodiscard]] std::size_t sum(F of) const noexcept {
-        std::size_t total = 0;
-        for (auto const& one : stripes_) total += of(one);
-        return total;
     }
 
     std::span<stripe<Table>> const stripes_;

@@ -49,7 +49,7 @@ public:
     [[nodiscard]] virtual bool run(time_point until) = 0;
 
     /// Until when a runtime that is being destroyed waits for a call of `run`, or of one of the two above.
-    [[nodiscard]] virtual time_point patience() noexcept = 0;
+    [[nodiscard]] virtual time_point may_run_until() noexcept = 0;
 
 private:
     friend class timer;

@@ -12,7 +12,7 @@
 namespace tidefall::inline v0::detail {
 
 /// The call of the processor that a partition is in, if any: what it is about, how long it may take, its stop token.
-/// Guarded by the partition's mutex, but for `signal`.
+/// Guarded by the control's mutex, but for `signal`.
 class call_in_progress {
 public:
     /// Which call, and who makes it.
@@ -51,7 +51,7 @@ public:
     }
 
     /// The call goes on without the partition. Returns its size.
-    std::size_t give_up() noexcept {
+    std::size_t abandon() noexcept {
         forget();
         signal_spent_ = true;
         return std::exchange(size_, 0);

@@ -91,20 +91,24 @@ public:
     }
 
     /// A swap ended that.
-    void has_room(nanoseconds duration, std::uint64_t refused) noexcept {
-        core_.tell(&telemetry_hook::on_partition_room,
-                   {.buffer = core_.name, .partition = partition_, .duration = duration, .refused = refused});
+    void has_room(fullness const& ended) noexcept {
+        core_.tell(
+            &telemetry_hook::on_partition_room,
+            {.buffer = core_.name, .partition = partition_, .duration = ended.duration, .refused = ended.refused});
     }
 
-    /// Hands values to `undelivered` and destroys them.
-    void give_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
-        hand_back(values, reason, error);
+    /// Returns values that are undelivered, and destroys them.
+    void return_undelivered(std::span<value_type> values, failure_reason reason,
+                            std::exception_ptr const& error = nullptr) noexcept {
+        show_undelivered(values, reason, error);
         std::destroy(values.begin(), values.end());
     }
 
-    /// Hands values of the caller's to `undelivered`.
-    void hand_back(std::span<value_type> values, failure_reason reason, std::exception_ptr const& error) noexcept {
-        core_.hand_back(values, {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
+    /// Returns values that stay the caller's.
+    void show_undelivered(std::span<value_type> values, failure_reason reason,
+                          std::exception_ptr const& error = nullptr) noexcept {
+        core_.return_undelivered(values,
+                                 {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
     }
 
 private:

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+//
+// What the control of a partition decides, for its caller to do without the mutex.
+#pragma once
+
+#include <tidefall/detail/drain/call_in_progress.hpp>
+#include <tidefall/detail/stop_signal.hpp>
+#include <tidefall/detail/time.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace tidefall::inline v0::detail {
+
+/// What a worker finds that takes up a drain.
+struct run_start {
+    enum class order : std::uint8_t {
+        nothing,  ///< the drain was taken back
+        run,
+        drop,  ///< the deadline of the stop has passed
+    };
+    order what = order::nothing;
+    bool is_first = false;  ///< nobody has prepared the tables yet
+    drain_trigger trigger = drain_trigger::interval;
+    std::size_t swapped = 0;
+    std::size_t rest = 0;  ///< values that no call has got
+    std::size_t lost = 0;  ///< values that were dropped
+};
+
+/// A call of the processor that has begun.
+struct call_ticket {
+    std::uint64_t number = 0;
+    std::size_t size = 0;
+};
+
+/// A call that may be made, or none, where the deadline of the stop has passed; then so many values were dropped.
+struct call_entry {
+    std::optional<call_ticket> ticket;
+    std::size_t lost = 0;
+};
+
+/// How a call ended.
+struct call_end {
+    enum class owner : std::uint8_t {
+        mine,        ///< the rest of the drain is the caller's
+        taken_over,  ///< a stop expired, which dropped the rest
+        late,        ///< the call was abandoned: all that is left to do for it is `late_call_returned`
+    };
+    owner rest = owner::mine;
+    bool timed_out = false;
+    bool unnoticed = false;  ///< nobody has said so yet
+    nanoseconds duration{};
+};
+
+/// What is to be done about a call that may have taken too long, or beside which a stop expired.
+struct overdue_call {
+    bool timed_out = false;    ///< it has taken too long, which nobody has said yet
+    bool stops_token = false;  ///< the token of `signal` is to be stopped
+    call_in_progress::identity call{};
+    std::size_t size = 0;
+    stop_signal signal{};
+};
+
+/// What is to be done where the deadline of a stop has passed.
+struct expiry {
+    bool happened = false;      ///< it was not done before
+    std::size_t lost = 0;       ///< values that were dropped
+    bool rest_is_ours = false;  ///< the drained tables hold some of them, and no worker will return these
+    bool ended_drain = false;   ///< a drain has ended that had begun
+    bool announces = false;     ///< the end is to be announced, once all was returned
+    std::size_t swapped = 0;
+};
+
+}  // namespace tidefall::inline v0::detail

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/drain/call_in_progress.hpp>
+#include <tidefall/detail/drain/drain_cycle.hpp>
+#include <tidefall/detail/drain/drain_ledger.hpp>
+#include <tidefall/detail/drain/stop_state.hpp>
+#include <tidefall/detail/drain/tick_plan.hpp>
+#include <tidefall/detail/drain/write_tables.hpp>
+#include <tidefall/detail/scheduler.hpp>
+#include <tidefall/detail/task.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+
+namespace tidefall::inline v0::detail {
+
+/// The parts of a partition's control, the one mutex that guards them, and the transitions that both its faces make:
+/// `run_control`, which the workers and the watchdog see, and `drain_control`, which all others see.
+///
+/// Nothing under the mutex runs code of the user's or waits. What is decided there is returned, and whoever called does
+/// it without the mutex (decisions.hpp).
+///
+/// Who may do what. `drain_cycle` has the states of a drain. In `preparing` its worker owns the drained tables, and
+/// sorts and gathers without a lock. In `queued` and `calling` whoever holds the mutex may drop the rest of them, which
+/// is how a stop expires beside a call that hangs; the worker then finds its call `taken_over`. A call that took too
+/// long may be abandoned: it goes on beside the drain, which another worker takes up, and finds itself `late`.
+///
+/// Order of locks: buffer_core, this mutex, then stripes, timers or jobs.
+class drain_state {
+public:
+    drain_state(drain_state const&) = delete;
+    drain_state& operator=(drain_state const&) = delete;
+
+protected:
+    using phase = drain_cycle::phase;
+
+    /// All three outlive it; `its` is the task that runs the drains.
+    drain_state(task& its, scheduler& serving, write_tables& tables) noexcept
+        : task_(its), schedule_(serving), tables_(tables) {}
+
+    /// No alarm outlives it.
+    ~drain_state() {
+        schedule_.ticks.unset(task_);
+        schedule_.timeouts.unset(task_);
+    }
+
+    // The mutex is held in these.
+
+    [[nodiscard]] bool is(phase one) const noexcept { return cycle_.is(one); }
+    [[nodiscard]] bool is_stopped() const noexcept { return stop_.is_closed() && is(phase::idle); }
+    [[nodiscard]] bool claim_end() noexcept { return is_stopped() && stop_.claim_end(); }
+
+    /// Exchanges the tables and queues the drain; if nothing was written, the drain ends here.
+    void begin(drain_trigger trigger) noexcept {
+        auto const now = schedule_.now();
+        auto const size = tables_.swap(stop_.is_closed(), now);
+        cycle_.begin(trigger, size > 0);
+        plan_.swapped(size > 0, now);
+        if (size > 0) {
+            ledger_.take(size);
+            schedule_.jobs.post(task_);
+        }
+        if (!stop_.is_closed()) set_alarm();
+    }
+
+    std::size_t drop_waiting() noexcept { return ledger_.drop_waiting(tables_.expire(schedule_.now())); }
+
+    void set_alarm() noexcept {
+        auto const at = plan_.next();
+        if (at == never) {
+            schedule_.ticks.unset(task_);
+        } else {
+            schedule_.ticks.set(task_, at);
+        }
+    }
+
+    /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
+    void watch() noexcept {
+        auto at = call_.times_out_at();
+        if (stop_.is_closed() && call_.signal_is_unspent()) at = (std::min)(at, stop_.deadline());
+        // An alarm that is set already and sounds too early costs less than moving it with every call.
+        if (at >= watched_until_) return;
+        watched_until_ = at;
+        schedule_.timeouts.set(task_, at);
+    }
+
+    /// Whatever was set is not any more: the timer alone knows, since it may have sounded an alarm already that is
+    /// heard later.
+    void unwatch() noexcept {
+        watched_until_ = never;
+        schedule_.timeouts.unset(task_);
+    }
+
+    task& task_;
+    scheduler& schedule_;
+    write_tables& tables_;
+
+    mutable mutex mutex_;
+    // Invariant: all below is guarded by mutex_, which is held neither while code of the user runs nor while one waits.
+    tick_plan plan_;
+    drain_cycle cycle_;
+    drain_ledger ledger_;
+    stop_state stop_;
+    call_in_progress call_;
+    time_point watched_until_ = never;    ///< when the watchdog looks
+    std::shared_ptr<void> spare_tables_;  ///< the partition's own type
+    std::size_t batch_size_ = 1;
+    nanoseconds overflow_timeout_{};
+};
+
+}  // namespace tidefall::inline v0::detail

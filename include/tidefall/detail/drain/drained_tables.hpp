@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/table.hpp>
+
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace tidefall::inline v0::detail {
+
+/// The tables that a swap took out, one for each stripe, while they are handed out; between drains they are empty and
+/// keep their memory. No locks: one thread at a time owns them.
+template <typename Table>
+class drained_tables {
+public:
+    using value_type = typename Table::value_type;
+
+    explicit drained_tables(std::size_t stripes) : tables_(stripes) {}
+
+    /// What a swap exchanges.
+    [[nodiscard]] std::span<Table> tables() noexcept { return tables_; }
+
+    /// Readies them to be handed out in batches. What it throws leaves all values to `take`.
+    void prepare() { prepare(tables_); }
+
+    /// Makes one table of all, ready to be handed out whole. What it throws leaves all values to `take`.
+    void merge() {
+        if constexpr (requires(Table & one) { one.reserve(std::size_t{}); }) tables_[0].reserve(size());
+        for (auto& other : std::span(tables_).subspan(1)) {
+            if constexpr (requires { other.absorb(std::move(other)); }) tables_[0].absorb(std::move(other));
+        }
+        prepare(std::span(tables_).first(1));
+    }
+
+    /// The merged table, to keep. What it throws leaves all values to `take`.
+    [[nodiscard]] auto deliver() {
+        if constexpr (requires { typename Table::delivered_table; }) {
+            return tables_[0].deliver();
+        } else {
+            return std::move(tables_[0]);
+        }
+    }
+
+    /// Values of the first table that has any, `most` at most, for the caller to destroy; empty if none is left.
+    [[nodiscard]] std::span<value_type> take(std::size_t most = (std::numeric_limits<std::size_t>::max)()) noexcept {
+        for (auto& one : tables_) {
+            if (one.size() > 0) return one.take(most);
+        }
+        return {};
+    }
+
+    /// Ready for the next swap, in the same memory.
+    void clear() noexcept {
+        for (auto& one : tables_) one.clear();
+    }
+
+    void free_memory() noexcept {
+        for (auto& one : tables_) one.shrink_to_fit();
+    }
+
+private:
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t total = 0;
+        for (auto const& one : tables_) total += one.size();
+        return total;
+    }
+
+    static void prepare([[maybe_unused]] std::span<Table> tables) {
+        if constexpr (requires(Table & one) { one.prepare(); }) {
+            for (auto& one : tables) one.prepare();
+        }
+    }
+
+    std::vector<Table> tables_;
+};
+
+}  // namespace tidefall::inline v0::detail
