@@ -5,6 +5,7 @@
 #include <tidefall/detail/this_thread.hpp>
 #include <tidefall/detail/time.hpp>
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -36,6 +37,7 @@ public:
 
     /// Returns the call's number, never 0.
     std::uint64_t begin(std::size_t size, time_point now, worker* by) noexcept {
+        assert(call_.number == 0 && "one call at a time");
         since_ = now;
         deadline_ = later(now, timeout_);
         timed_out_ = false;
@@ -46,12 +48,14 @@ public:
 
     /// The watchdog may be late, or held up in a hook: a call is judged by its own time.
     [[nodiscard]] result end(time_point now) noexcept {
+        assert(call_.number != 0);
         bool const unnoticed = time_out(now);
         return {.duration = now - since_, .timed_out = forget(), .unnoticed = unnoticed};
     }
 
     /// The call goes on without the partition. Returns its size.
     std::size_t abandon() noexcept {
+        assert(call_.number != 0);
         forget();
         signal_spent_ = true;
         return std::exchange(size_, 0);
