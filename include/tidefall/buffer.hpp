@@ -12,24 +12,29 @@
 //         }
 //     };
 //
-// `partition.hpp` says what a table has to offer.
+// `table.hpp` says what a table has to offer.
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/tags.hpp>
-#include <tidefall/detail/this_thread.hpp>
-#include <tidefall/detail/to_size.hpp>
+#include <tidefall/detail/base/fork.hpp>
+#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/base/this_thread.hpp>
+#include <tidefall/detail/base/to_size.hpp>
+#include <tidefall/detail/drain/buffer_core.hpp>
+#include <tidefall/detail/drain/partition_set.hpp>
+#include <tidefall/detail/drain/processor.hpp>
+#include <tidefall/detail/write/router.hpp>
+#include <tidefall/detail/write/write_path.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
+#include <tidefall/tags.hpp>
 
 #include <algorithm>
 #include <bit>
-#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -37,7 +42,6 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace tidefall::inline v0 {
 
@@ -138,16 +142,16 @@ public:
             detail::leave_forever(std::move(runtime_));
             return;
         }
-        assert_outside_locks();
+        writes_->assert_outside_locks();
         if (inside_own_callback()) {
             begin_stop(shutdown_timeout());
             return;
         }
         stop_by(deadline(shutdown_timeout()));
         if (leaves_calls_) {
-            if (in_use()) return;
+            if (partitions_->is_in_use()) return;
         } else {
-            wait_for_calls();
+            partitions_->wait_for_calls(shutdown_timeout());
         }
         core_->release_processor();
         core_->release_undelivered();
@@ -157,7 +161,7 @@ public:
     std::string const& name() const noexcept { return core_->name; }
 
     /// The number of partitions.
-    std::size_t partitions() const noexcept { return partitions_->size(); }
+    std::size_t partitions() const noexcept { return partitions_->count(); }
 
     /// One of them, for its `size` and `update_options`. Throws `std::out_of_range`, whose what() names the buffer, the
     /// index and the number of partitions.
@@ -166,16 +170,14 @@ public:
 
     /// Values that wait in the write tables. Takes each stripe's lock for a moment.
     std::size_t size() const noexcept {
-        assert_outside_locks();
-        std::size_t total = 0;
-        for (auto const& one : *partitions_) total += one->size();
-        return total;
+        writes_->assert_outside_locks();
+        return partitions_->waiting();
     }
 
     /// The counters. Takes locks for a moment, never for as long as a call.
     buffer_stats stats() const noexcept {
-        assert_outside_locks();
-        return stats_of(*core_, *partitions_);
+        writes_->assert_outside_locks();
+        return partitions_->stats();
     }
 
     /// Changes what `update` names in every partition, at once; a tick that is set already is never postponed, and is
@@ -191,7 +193,7 @@ public:
             // Relaxed: one value that stands for itself.
             shutdown_timeout_.store(update.shutdown_timeout->count(), std::memory_order_relaxed);
         }
-        for (auto const& one : *partitions_) one->apply(update);
+        partitions_->apply(update);
     }
 
     /// Drains now and blocks until everything whose write returned before the call has an outcome, at most for
@@ -205,27 +207,8 @@ public:
     drain_report flush(std::chrono::nanoseconds within) {
         if (home_.left()) return {};
         require_outside("flush");
-        // A processor that runs on this thread may destroy the buffer.
-        auto const shared = core_;
-        auto const all = partitions_;
-        auto const by = deadline(within);
-        std::vector<std::uint64_t> targets(all->size());
-        auto const before = stats_of(*shared, *all);
-        auto const abandoned_before = abandoned_of(*all);
-        for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = (*all)[i]->flush();
-        bool complete = true;
-        for (std::size_t i = 0; i < targets.size(); ++i) {
-            auto const& one = *(*all)[i];
-            bool const settled =
-                shared->wait_until([&] { return one.control_.is_settled(targets[i]); }, [&] { return by; });
-            complete = complete && settled && one.control_.is_complete(targets[i]);
-        }
-        auto const after = stats_of(*shared, *all);
-        return {.processed = after.processed - before.processed,
-                .failed = after.failed - before.failed,
-                .dropped = after.dropped - before.dropped,
-                .abandoned = abandoned_of(*all) - abandoned_before,
-                .complete = complete};
+        auto const all = partitions_;  // a processor that runs on this thread may destroy the buffer
+        return all->flush(deadline(within));
     }
 
     /// Closes the buffer and drains it: a write that returned `accepted` is drained, a later one returns `stopped`.
@@ -258,10 +241,7 @@ protected:
     /// in which they first come, over the partitions first. A thread that has such a place in 16 other buffers already
     /// is spread by its number in the process.
     route route_by_thread() const noexcept {
-        auto const& place = detail::state_of_this_thread().places.first_look(key_);
-        if (place.buffer == key_) [[likely]]
-            return route(place.stripe);
-        return route(core_->places.of_this_thread());
+        return route(writes_->routes().by_thread());
     }
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
@@ -272,12 +252,12 @@ protected:
 
     /// The route of a mixed hash: its highest bits choose the partition, the next ones the stripe.
     route route_by_hash(std::uint64_t hash) const noexcept {
-        return route((hash >> 32) * stripe_count_ >> 32);
+        return route(writes_->routes().by_hash(hash));
     }
 
     /// The same partition, by the stripe that the calling thread keeps to.
     route own_stripe_of(route to) const noexcept {
-        return route((to.stripe & ~stripe_mask_) | (route_by_thread().stripe & stripe_mask_));
+        return route(writes_->routes().own_stripe_of(to.stripe));
     }
 
     /// Runs `f(Table&)` under the lock of the stripe that the route picks and returns the `write_status` that it
@@ -293,7 +273,7 @@ protected:
     template <typename F, typename ChangesOnly>
     write_status write(route to, F&& f, ChangesOnly&& changes_only) {
         auto one = [&](Table& table, std::size_t) { return f(table); };
-        return write_some(to, 1, one, changes_only).status;
+        return writes_->write_some(to.stripe, 1, one, changes_only).status;
     }
     /// The same for an `f` that may always change the size.
     template <typename F>
@@ -306,7 +286,7 @@ protected:
     template <typename F>
     std::size_t write_up_to(std::size_t most, route to, F&& f) {
         never_changes_only changes_only;
-        auto const result = write_some(to, most, f, changes_only);
+        auto const result = writes_->write_some(to.stripe, most, f, changes_only);
         return result.status == write_status::accepted ? result.count : 0;
     }
 
@@ -314,12 +294,7 @@ protected:
     /// `write` else.
     template <typename F>
     void read(route from, F&& f) const {
-        assert_outside_locks();
-        if (home_.left()) [[unlikely]]
-            return;
-        auto& stripe = stripes_[from.stripe];
-        detail::stripe_guard const guard(stripe);
-        if (!stripe.closed) locked(f, std::as_const(stripe.table));
+        writes_->read(from.stripe, f);
     }
 
     /// Runs `f(Table&)`, which takes values out of the table, under the lock of the stripe that the route picks; not at
@@ -327,24 +302,7 @@ protected:
     /// changed the table.
     template <typename F>
     std::size_t remove(route from, F&& f) {
-        assert_outside_locks();
-        if (home_.left()) [[unlikely]]
-            return 0;
-        auto& stripe = stripes_[from.stripe];
-        std::size_t removed = 0;
-        bool made_room = false;
-        {
-            detail::stripe_guard const guard(stripe);
-            if (stripe.closed) return 0;
-            std::size_t const before = stripe.table.size();
-            locked(f, stripe.table);
-            removed = before - stripe.table.size();
-            stripe.erased += removed;
-            stripe.shrunk_from(before);
-            made_room = removed > 0 && stripe.limits->capacity != detail::no_limit;
-        }
-        if (made_room) core_->changed();  // a writer may wait for it
-        return removed;
+        return writes_->remove(from.stripe, f);
     }
 
 private:
@@ -361,200 +319,9 @@ private:
                                 ": it has " + std::to_string(partitions()) + ", counted from 0");
     }
 
-    /// In debug builds: what runs under a lock of this buffer has not called it.
-    void assert_outside_locks() const noexcept {
-        assert(!detail::inside_lock::of(core_->this_thread, core_.get()) &&
-               "tidefall: code that runs under a lock of a buffer must not call that buffer");
-    }
-
-    /// Runs `f(table)`, where a stripe's lock is held.
-    template <typename F, typename T>
-    decltype(auto) locked(F& f, T& table) const {
-#if !defined(NDEBUG)
-        detail::inside_lock const here(core_->this_thread, core_.get());
-#endif
-        return f(table);
-    }
-
     struct never_changes_only {
         bool operator()(Table const&) const noexcept { return false; }
     };
-
-    struct write_result {
-        write_status status;
-        std::size_t count;
-    };
-
-    /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
-    template <typename F, typename ChangesOnly>
-#if defined(__GNUC__)
-    [[gnu::always_inline]]
-#endif
-    inline write_result
-    write_some(route to, std::size_t most, F& f, ChangesOnly& changes_only) {
-        assert_outside_locks();
-        if (home_.left()) [[unlikely]]
-            return {write_status::stopped, 0};
-        auto& stripe = stripes_[to.stripe];
-        stripe.enter();
-        std::size_t before = stripe.table.size();
-        bool const calm = stripe.is_calm_at(before);
-        std::size_t count = most;
-        if (calm) [[likely]] {
-            count = (std::min)(most, stripe.calm + 1 - before);
-        } else {
-            for (blocked_write blocked; (count = (std::min)(most, stripe.room())) == 0;) {
-                if (would_only_change(stripe, changes_only)) {
-                    count = 1;
-                    break;
-                }
-                auto const next = at_limit(stripe, blocked);
-                if (next == overflow_step::refuse_full) return {write_status::full, 0};
-                if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
-                if (next == overflow_step::make_room_after) {
-                    count = 1;
-                    break;
-                }
-            }
-            before = stripe.table.size();
-        }
-        write_status status;
-        try {
-            auto counted = [&](Table& table) { return f(table, count); };
-            status = locked(counted, stripe.table);
-        } catch (...) {
-            unlock_and_look(stripe, before);  // what a bulk write had inserted stays
-            throw;
-        }
-        if (status != write_status::accepted) [[unlikely]] {
-            ++stripe.refused;
-        } else if (detail::coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
-            ++stripe.coalesced;
-        }
-        if (calm) [[likely]] {
-            stripe.lock.unlock();
-        } else {
-            unlock_and_look(stripe, before);
-        }
-        return {status, count};
-    }
-
-    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, make_room_after };
-
-    /// Of a write that waits for room.
-    struct blocked_write {
-        std::optional<detail::time_point> since;
-        bool in_time = true;
-    };
-
-    /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
-    /// releases it, looking again comes after a wait.
-    ///
-    /// Code of the user's that runs here, a hook or, without threads, the processor, may destroy the buffer: then the
-    /// write is refused, and nothing but what is kept here is looked at.
-#if defined(__GNUC__)
-    [[gnu::noinline]]
-#endif
-    overflow_step
-    at_limit(detail::stripe<Table>& stripe, blocked_write& write) {
-        if (stripe.closed) return refuse_stopped(stripe);
-        bool const observed = core_->observed();
-        if (observed && stripe.note_full(core_->schedule->now())) {
-            auto const one = (*partitions_)[index_of(stripe)];
-            stripe.lock.unlock();
-            one->tell_full();
-            return enter_again(stripe);
-        }
-        if (overflow_ == overflow_policy::drop_oldest && !detail::inside_drop::of(core_->this_thread, core_.get())) {
-            return overflow_step::make_room_after;
-        }
-        if (overflow_ != overflow_policy::block || !write.in_time || inside_any_callback()) {
-            stripe.turn_away(observed);
-            stripe.lock.unlock();
-            return overflow_step::refuse_full;
-        }
-        auto const one = (*partitions_)[index_of(stripe)];
-        stripe.lock.unlock();
-        if (!write.since) write.since = core_->schedule->now();
-        write.in_time = one->wait_for_room(*write.since);
-        return enter_again(stripe);
-    }
-
-    static overflow_step enter_again(detail::stripe<Table>& stripe) noexcept {
-        stripe.enter();
-        return stripe.closed ? refuse_stopped(stripe) : overflow_step::look_again;
-    }
-
-    /// The stripe's lock is held, and released.
-    static overflow_step refuse_stopped(detail::stripe<Table>& stripe) noexcept {
-        ++stripe.refused;
-        stripe.lock.unlock();
-        return overflow_step::refuse_stopped;
-    }
-
-    /// In code of the user's that any buffer called, as far as this module or the buffer's knows.
-    bool inside_any_callback() const noexcept {
-        return detail::inside_callback::any(core_->this_thread) ||
-               detail::inside_callback::any(&detail::state_of_this_thread);
-    }
-
-    /// The stripe's lock is held; what `changes_only` throws releases it.
-    template <typename ChangesOnly>
-    bool would_only_change(detail::stripe<Table>& stripe, ChangesOnly& changes_only) const {
-        if (stripe.closed) return false;
-        try {
-            return locked(changes_only, std::as_const(stripe.table));
-        } catch (...) {
-            stripe.lock.unlock();
-            throw;
-        }
-    }
-
-    std::size_t index_of(detail::stripe<Table> const& one) const noexcept {
-        return static_cast<std::size_t>(std::addressof(one) - stripes_) >> stripe_bits_;
-    }
-    tidefall::partition<Table>& partition_of(detail::stripe<Table> const& one) const noexcept {
-        return *(*partitions_)[index_of(one)];
-    }
-
-    /// The end of a write that may have to set a tick, start a drain, or make room for what it inserted: then the
-    /// oldest value goes to `undelivered` on this thread. What moving that throws takes the insertion back. The
-    /// stripe's lock is held; releases it.
-#if defined(__GNUC__)
-    [[gnu::noinline]]
-#endif
-    void
-    unlock_and_look(detail::stripe<Table>& stripe, std::size_t before) {
-        bool const first = before == 0 && stripe.table.size() > 0;
-        bool const crossed = stripe.crossed_limit(before);
-        bool const full = stripe.limits->drain_at == stripe.limits->capacity;
-        bool const over = overflow_ == overflow_policy::drop_oldest && before >= stripe.limits->capacity &&
-                          stripe.table.size() > before;
-        if constexpr (detail::has_oldest<Table>) {
-            if (over) return unlock_and_drop_oldest(stripe);
-        }
-        stripe.lock.unlock();
-        auto& partition = partition_of(stripe);
-        if (first) partition.control_.value_waits();
-        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
-    }
-
-    void unlock_and_drop_oldest(detail::stripe<Table>& from) {
-        std::optional<value_type> oldest;
-        try {
-            oldest.emplace(std::move(from.table.front()));
-        } catch (...) {
-            from.table.pop_back();
-            from.lock.unlock();
-            throw;
-        }
-        from.table.pop_front();
-        ++from.dropped;
-        from.lock.unlock();
-        auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
-        detail::inside_drop const here(core_->this_thread, core_.get());
-        one->return_oldest(*oldest);
-    }
 
     template <typename Processor>
     static std::unique_ptr<detail::processor<Table>> erase_processor(Processor&& process) {
@@ -577,23 +344,13 @@ private:
                        ? how.runtime
                        : make_runtime({.workers = (std::min)({how.partitions, default_partitions(), max_workers}),
                                        .thread_name = how.name});
-        stripe_bits_ = static_cast<unsigned>(std::countr_zero(stripes));
-        core_ =
-            std::make_shared<core>(how, stripe_bits_, runtime_->schedule_, std::move(process), std::move(undelivered));
-        stripes_ = core_->stripes.get();
-        key_ = core_->places.key();
-        overflow_ = how.overflow;
+        core_ = std::make_shared<core>(how, static_cast<unsigned>(std::countr_zero(stripes)), runtime_->schedule_,
+                                       std::move(process), std::move(undelivered));
+        drops_oldest_ = how.overflow == overflow_policy::drop_oldest;
         leaves_calls_ = how.calls_at_destruction == destruction_action::leave;
-        stripe_mask_ = stripes - 1;
-        stripe_count_ = how.partitions * stripes;
-        partition_list all;
-        all.reserve(how.partitions);
-        for (std::size_t index = 0; index < how.partitions; ++index) {
-            all.emplace_back(
-                new tidefall::partition<Table>(core_, index, std::span(stripes_ + index * stripes, stripes), how));
-        }
-        partitions_ = std::make_shared<partition_list const>(std::move(all));
-        for (auto const& one : *partitions_) one->start();
+        partitions_ = std::make_shared<detail::partition_set<Table> const>(core_, how, stripes);
+        writes_.emplace(core_, partitions_, detail::router(core_->places, how.partitions, stripes), how);
+        partitions_->start();
     }
 
     std::chrono::nanoseconds shutdown_timeout() const noexcept {
@@ -609,7 +366,7 @@ private:
     }
 
     void require_outside(char const* what) const {
-        assert_outside_locks();
+        writes_->assert_outside_locks();
         if (inside_own_callback()) {
             throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                     "tidefall: " + std::string(what) + " of buffer \"" + name() +
@@ -617,105 +374,45 @@ private:
         }
     }
 
-    using partition_list = std::vector<std::shared_ptr<tidefall::partition<Table>>>;
-
-    static buffer_stats stats_of(core const& shared, partition_list const& all) noexcept {
-        buffer_stats result;
-        bool const alone = shared.home.left();
-        for (auto const& one : all) alone ? one->count_alone_in(result) : one->count_in(result);
-        result.hook_failures = shared.hook_failures();
-        return result;
-    }
-
-    static std::uint64_t abandoned_of(partition_list const& all) noexcept {
-        std::uint64_t total = 0;
-        for (auto const& one : all) total += one->control_.abandoned();
-        return total;
-    }
-
-    /// Of a buffer that was stopped: true while code of the user may be running for it all the same.
-    bool in_use() const noexcept {
-        return std::any_of(partitions_->begin(), partitions_->end(),
-                           [](auto const& one) { return one->control_.is_in_use(); });
-    }
-
-    /// The same, where the destructor would wait for it.
+    /// After a stop: true where the destructor would wait for a call that runs all the same.
     bool outlived_by_calls() const noexcept {
-        return !home_.left() && !leaves_calls_ && in_use();
+        return !home_.left() && !leaves_calls_ && partitions_->is_in_use();
     }
 
     /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of
     /// this one.
     void begin_stop(std::chrono::nanoseconds within) noexcept {
         if (home_.left()) return;
-        auto const by = deadline(within);
-        for (auto const& one : *partitions_) one->close(by);
+        partitions_->close(deadline(within));
     }
 
     /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless
     /// code of the user is running for it all the same, its callables and its memory. Called once.
     void retire() noexcept {
         if (home_.left()) return;
-        if (!in_use()) {
+        if (!partitions_->is_in_use()) {
             core_->release_processor();
             // A write that makes room calls `undelivered` without a lock.
-            if (overflow_ != overflow_policy::drop_oldest) core_->release_undelivered();
-            for (auto const& one : *partitions_) one->retire();
+            if (!drops_oldest_) core_->release_undelivered();
+            partitions_->retire();
         }
         runtime_.reset();
     }
 
     drain_report stop_by(detail::time_point by) {
-        // A processor that runs on this thread may destroy the buffer.
-        auto const shared = core_;
-        auto const all = partitions_;
-        for (auto const& one : *all) one->close(by);
-        bool in_time = true;
-        for (auto const& one : *all) {
-            auto const stopped = [&] { return one->control_.has_ended(); };
-            if (shared->wait_until(stopped, [&] { return one->control_.stop_deadline(); })) continue;
-            one->expire();
-            in_time = false;
-        }
-        if (!in_time) {
-            // A worker that was sorting or handing back ends that; it should not take long.
-            auto const bound = detail::later(shared->schedule->now(), detail::grace);
-            for (auto const& one : *all)
-                shared->wait_until([&] { return one->control_.has_ended(); }, [&] { return bound; });
-        }
-        return shared->settle_report([&] {
-            drain_report report;
-            for (auto const& one : *all) one->control_.count_in(report);
-            return report;
-        });
-    }
-
-    /// After a stop: waits for the calls that run all the same.
-    void wait_for_calls() const noexcept {
-        if (!in_use()) return;
-        for (auto const& one : *partitions_) one->stop_running_call();
-        auto const ended = [&] { return !in_use(); };
-        if (core_->wait_for(ended, shutdown_timeout())) return;
-        std::fprintf(stderr,
-                     "tidefall: buffer \"%s\" is being destroyed and waits for a call of its processor that does not "
-                     "end, although its token was stopped (options::calls_at_destruction).\n",
-                     name().c_str());
-        core_->wait_for(ended, (std::chrono::nanoseconds::max)());
+        auto const all = partitions_;  // a processor that runs on this thread may destroy the buffer
+        return all->stop(by);
     }
 
     // Invariant: all but shutdown_timeout_ is set in the constructor and never changes, but that retire() lets go of
     // runtime_, which nothing else looks at. It comes last, so that its threads have ended before what they serve goes.
     std::shared_ptr<core> core_;
-    detail::stripe<Table>* stripes_ = nullptr;  ///< core_'s: a write finds its stripe with one look-up
-    std::uint64_t key_ = 0;                     ///< by which a thread finds its place
-    std::uint64_t stripe_count_ = 0;            ///< of all partitions
-    std::size_t stripe_mask_ = 0;
-    unsigned stripe_bits_ = 0;
-    overflow_policy overflow_ = overflow_policy::block;
-    bool leaves_calls_ = false;
+    std::optional<detail::write_path<Table>> writes_;
     detail::home_process const home_;
+    bool leaves_calls_ = false;
+    bool drops_oldest_ = false;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
-    std::shared_ptr<partition_list const> partitions_;
+    std::shared_ptr<detail::partition_set<Table> const> partitions_;
     std::shared_ptr<runtime> runtime_;
 };
 

@@ -24,12 +24,12 @@
 // spilled.
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/backoff.hpp>
-#include <tidefall/detail/gate.hpp>
-#include <tidefall/detail/processor.hpp>
-#include <tidefall/detail/spill_file.hpp>
-#include <tidefall/detail/user_code.hpp>
+#include <tidefall/detail/base/user_code.hpp>
+#include <tidefall/detail/decorators/backoff.hpp>
+#include <tidefall/detail/decorators/gate.hpp>
+#include <tidefall/detail/decorators/spill_file.hpp>
+#include <tidefall/detail/drain/processor.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/spill.hpp>
 
 #include <chrono>

@@ -38,7 +38,7 @@
 #error "tidefall/format.hpp needs fmt 8.1 or newer: apt-get install libfmt-dev, vcpkg install fmt, or brew install fmt"
 #endif
 
-#include <tidefall/options.hpp>
+#include <tidefall/environment.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

@@ -13,9 +13,9 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
-#include <tidefall/detail/bulk_write.hpp>
-#include <tidefall/detail/hash_map_table.hpp>
-#include <tidefall/detail/sync.hpp>
+#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/write/bulk_write.hpp>
+#include <tidefall/hash_map_table.hpp>
 
 #include <concepts>
 #include <cstddef>

@@ -1,247 +1,239 @@
 // SPDX-License-Identifier: MIT
 //
-// The options of a buffer, and where they come from. `buffer_options.hpp`, which this includes, has `options` itself,
-// `options_update` and `invalid_options`; here is `options_overlay`, some options to be laid over others, and what
-// whoever runs the program has to say:
+// How a buffer is set up. Every option has a default that works; designated initialisers name what differs:
 //
-//     auto how = tidefall::options_from_environment("MYAPP_EVENTS", {.name = "events", .processing_interval = 1s});
-//     // MYAPP_EVENTS_PROCESSING_INTERVAL=500ms MYAPP_EVENTS_CAPACITY=10000 myapp
+//     tidefall::queue<event> events({.name = "events", .processing_interval = 1s}, processor);
+//
+// `environment.hpp` has more: options laid over others, and what the environment says.
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/option_text.hpp>
+#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/version.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
-
-#if defined(__APPLE__)
-#include <crt_externs.h>
-#elif defined(__linux__)
-#include <unistd.h>
-#elif !defined(_WIN32)
-extern "C" char** environ;  // NOLINT(readability-redundant-declaration)
-#endif
+#include <utility>
 
 namespace tidefall::inline v0 {
 
-/// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
-/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
-/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
-struct options_overlay {
-    std::optional<std::string> name = {};
-    std::optional<std::size_t> partitions = {};
+class runtime;
+class telemetry_hook;
+
+/// The number of partitions, and of a runtime's workers, where none is given: one for each hardware thread, at
+/// least 1.
+inline std::size_t default_partitions() noexcept {
+    return (std::max)(std::size_t{1}, std::size_t{std::thread::hardware_concurrency()});
+}
+
+/// The most partitions that a buffer can have.
+inline constexpr std::size_t max_partitions = 65'536;
+
+/// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and
+/// the batch counts as failed.
+enum class timeout_action : std::uint8_t {
+    wait,  ///< the partition stays busy until the call returns
+    /// The partition goes on with the next batch on a worker that takes the place of the busy one. At most as many
+    /// calls are given up at a time as the runtime has workers; beyond that, where no thread can be started, and on a
+    /// `manual_runtime` it acts as `wait`. `undelivered` receives the batch when the call returns.
+    abandon,
+};
+
+/// What a write does that finds its partition at its capacity.
+enum class overflow_policy : std::uint8_t {
+    block,        ///< wait for room, at most `overflow_timeout`
+    reject,       ///< answer `full`
+    drop_oldest,  ///< take the new value, hand the oldest to `undelivered`
+};
+
+/// What the destructor of a buffer does once its deadline passed and calls still run, whose tokens it has stopped.
+enum class destruction_action : std::uint8_t {
+    wait,   ///< wait for them to end, without a limit: no call outlives its buffer
+    leave,  ///< return: what a processor captures must outlive its calls
+};
+
+/// What a buffer does with its first failure or drop where there is neither `undelivered` nor telemetry to hear of it.
+enum class unheard_action : std::uint8_t {
+    say_once,  ///< write one line to standard error, once
+    ignore,    ///< nothing
+};
+
+/// The options of a buffer. Designated initialisers name them in the order in which they stand here, which is fixed;
+/// any may be left out. A duration of `nanoseconds::max()` means never. They are checked as a whole, with
+/// `invalid_options`, before the buffer starts a thread.
+struct options {
+    /// The label of telemetry and of thread names. Not empty.
+    std::string name = "tidefall";
+
+    /// Independent parts, each with its own write table and its own tick; the processor is called for several at
+    /// once. 1 to 65,536. Default: the number of hardware threads.
+    std::size_t partitions = default_partitions();
+
+    /// How long a value waits at most for its swap. Above 0; 5 s. Can be updated.
+    std::chrono::nanoseconds processing_interval = std::chrono::seconds(5);
+
+    /// Values in one call of the processor. At least 1; 10. The largest `size_t` means all at once. Can be updated.
+    std::size_t processing_batch_size = 10;
+
+    /// For one call of the processor. Above 0; 60 s. Can be updated.
+    std::chrono::nanoseconds processing_timeout = std::chrono::seconds(60);
+
+    /// What follows when a call exceeds it.
+    tidefall::timeout_action timeout_action = tidefall::timeout_action::wait;
+
+    /// Values in one partition that start a drain at once. None, or at least 1; none. Can be updated.
+    std::optional<std::size_t> drain_threshold = {};
+
+    /// Values that may wait in one partition's write table. None, or at least 1; none. Can be updated.
+    std::optional<std::size_t> capacity = {};
+
+    /// What a write to a full partition does. `drop_oldest` only with a capacity and on a queue in insertion order.
+    overflow_policy overflow = overflow_policy::block;
+
+    /// How long `overflow_policy::block` waits. 0 or more; 60 s. Can be updated.
+    std::chrono::nanoseconds overflow_timeout = std::chrono::seconds(60);
+
+    /// The deadline of `flush()` and `stop()` without an argument, and of the destructor. 0 or more; 60 s. Can be
+    /// updated.
+    std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds(60);
+
+    /// What the destructor does with calls that outstay its deadline.
+    destruction_action calls_at_destruction = destruction_action::wait;
+
+    /// What becomes of the news of a first failure or drop that nobody listens for.
+    unheard_action unheard = unheard_action::say_once;
+
+    /// Receives the buffer's events. None: nothing is measured.
+    std::shared_ptr<telemetry_hook> telemetry = {};
+
+    /// The threads that serve the buffer. None: the buffer has its own, min(partitions, default_partitions())
+    /// workers.
+    std::shared_ptr<tidefall::runtime> runtime = {};
+};
+
+/// A partial update: what it names changes, all or nothing, and everything else stays. For `drain_threshold` and
+/// `capacity`, `std::optional<std::size_t>{}` takes the limit away.
+struct options_update {
     std::optional<std::chrono::nanoseconds> processing_interval = {};
     std::optional<std::size_t> processing_batch_size = {};
     std::optional<std::chrono::nanoseconds> processing_timeout = {};
-    std::optional<tidefall::timeout_action> timeout_action = {};
     std::optional<std::optional<std::size_t>> drain_threshold = {};
     std::optional<std::optional<std::size_t>> capacity = {};
-    std::optional<overflow_policy> overflow = {};
     std::optional<std::chrono::nanoseconds> overflow_timeout = {};
     std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
-    std::optional<destruction_action> calls_at_destruction = {};
-    std::optional<unheard_action> unheard = {};
-    std::optional<std::shared_ptr<telemetry_hook>> telemetry = {};
-    std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
+};
+
+/// An option has a value that it cannot have. `what()` names the option, or the variable of the environment that it
+/// came from, the value that it got and the rule; nothing was started or changed.
+class invalid_options : public std::invalid_argument {
+public:
+    invalid_options(std::string_view option, std::string const& value, std::string_view rule)
+        : std::invalid_argument("tidefall: option " + std::string(option) + " is " + value + ", but must be " +
+                                std::string(rule)) {}
+
+    /// With a text of its own.
+    explicit invalid_options(std::string const& what) : std::invalid_argument(what) {}
 };
 
 namespace detail {
 
-/// Calls `f(name, rule, &options::field, &options_overlay::field)` for each option that a text can say; `rule` says
-/// which texts do.
-template <typename F>
-void for_each_text_option(F&& f) {
-    using o = options;
-    using v = options_overlay;
-    constexpr std::string_view above_0 =
-        "a duration above 0 with its unit, such as 500ms, 1.5s or 2m, up to 292 years, or never";
-    constexpr std::string_view not_negative =
-        "a duration of 0 or more with its unit, such as 500ms, 1.5s or 2m, up to 292 years, or never";
-    constexpr std::string_view limit = "none, or a whole number from 1 to the largest size_t";
-    f("name", "a name", &o::name, &v::name);
-    f("partitions", "a whole number from 1 to 65536", &o::partitions, &v::partitions);
-    f("processing_interval", above_0, &o::processing_interval, &v::processing_interval);
-    f("processing_batch_size", "a whole number from 1 to the largest size_t, or all", &o::processing_batch_size,
-      &v::processing_batch_size);
-    f("processing_timeout", above_0, &o::processing_timeout, &v::processing_timeout);
-    f("timeout_action", "wait or abandon", &o::timeout_action, &v::timeout_action);
-    f("drain_threshold", limit, &o::drain_threshold, &v::drain_threshold);
-    f("capacity", limit, &o::capacity, &v::capacity);
-    f("overflow", "block, reject or drop_oldest", &o::overflow, &v::overflow);
-    f("overflow_timeout", not_negative, &o::overflow_timeout, &v::overflow_timeout);
-    f("shutdown_timeout", not_negative, &o::shutdown_timeout, &v::shutdown_timeout);
-    f("calls_at_destruction", "wait or leave", &o::calls_at_destruction, &v::calls_at_destruction);
-    f("unheard", "say_once or ignore", &o::unheard, &v::unheard);
+/// In the largest unit that says it exactly.
+inline std::string to_text(std::chrono::nanoseconds value) {
+    if (value == (std::chrono::nanoseconds::max)()) return "nanoseconds::max()";
+    if (value == (std::chrono::nanoseconds::min)()) return "nanoseconds::min()";
+    auto const count = value.count();
+    if (count % 1'000'000'000 == 0) return std::to_string(count / 1'000'000'000) + "s";
+    if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + "ms";
+    if (count % 1'000 == 0) return std::to_string(count / 1'000) + "us";
+    return std::to_string(count) + "ns";
 }
 
-inline void apply(options_overlay const& over, options& to) {
-    auto const lay = [&](std::string_view, std::string_view, auto field, auto given) {
-        if (over.*given) to.*field = *(over.*given);
-    };
-    for_each_text_option(lay);
-    lay("telemetry", "", &options::telemetry, &options_overlay::telemetry);
-    lay("runtime", "", &options::runtime, &options_overlay::runtime);
+inline void require_at_least_one(std::string_view option, std::optional<std::size_t> value, std::string_view rule) {
+    if (value && *value == 0) throw invalid_options(option, "0", rule);
 }
 
-inline bool read_text(std::string_view text, timeout_action& into) noexcept {
-    into = text == "abandon" ? timeout_action::abandon : timeout_action::wait;
-    return text == "abandon" || text == "wait";
+inline void require_positive(std::string_view option, std::chrono::nanoseconds value) {
+    if (value <= std::chrono::nanoseconds::zero()) throw invalid_options(option, to_text(value), "above 0");
 }
 
-inline bool read_text(std::string_view text, overflow_policy& into) noexcept {
-    into = text == "reject"        ? overflow_policy::reject
-           : text == "drop_oldest" ? overflow_policy::drop_oldest
-                                   : overflow_policy::block;
-    return into != overflow_policy::block || text == "block";
+inline void require_not_negative(std::string_view option, std::chrono::nanoseconds value) {
+    if (value < std::chrono::nanoseconds::zero()) throw invalid_options(option, to_text(value), "0 or more");
 }
 
-inline bool read_text(std::string_view text, destruction_action& into) noexcept {
-    into = text == "leave" ? destruction_action::leave : destruction_action::wait;
-    return text == "leave" || text == "wait";
+inline void validate(options_update const& update) {
+    if (update.processing_interval) require_positive("processing_interval", *update.processing_interval);
+    require_at_least_one("processing_batch_size", update.processing_batch_size, "at least 1");
+    if (update.processing_timeout) require_positive("processing_timeout", *update.processing_timeout);
+    require_at_least_one("drain_threshold", update.drain_threshold.value_or(std::nullopt), "none, or at least 1");
+    require_at_least_one("capacity", update.capacity.value_or(std::nullopt), "none, or at least 1");
+    if (update.overflow_timeout) require_not_negative("overflow_timeout", *update.overflow_timeout);
+    if (update.shutdown_timeout) require_not_negative("shutdown_timeout", *update.shutdown_timeout);
 }
 
-inline bool read_text(std::string_view text, unheard_action& into) noexcept {
-    into = text == "ignore" ? unheard_action::ignore : unheard_action::say_once;
-    return text == "ignore" || text == "say_once";
-}
-
-/// PREFIX_OPTION.
-inline std::string variable_name(std::string_view prefix, std::string_view option) {
-    std::string name;
-    name.reserve(prefix.size() + 1 + option.size());
-    name.append(prefix).push_back('_');
-    for (char const c : option) name.push_back(c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c);
-    return name;
-}
-
-/// What a variable of the environment holds; empty if it is not set.
-inline std::string text_of_variable(std::string const& name) {
-#if defined(_MSC_VER)
-#pragma warning(suppress : 4996)  // the text is copied at once
-#endif
-    char const* const text = std::getenv(name.c_str());
-    return text == nullptr ? std::string() : std::string(text);
-}
-
-[[noreturn]] inline void refuse_variable(std::string_view prefix, std::string_view option, std::string_view rule) {
-    auto const name = variable_name(prefix, option);
-    throw invalid_options("tidefall: environment variable " + name + " is \"" + text_of_variable(name) +
-                          "\", but must be " + std::string(rule));
-}
-
-/// The variables of the process, each NAME=TEXT, and a null pointer behind the last; null if there are none.
-inline char const* const* variables_of_process() noexcept {
-#if defined(_WIN32)
-    return _environ;
-#elif defined(__APPLE__)
-    return *_NSGetEnviron();  // a shared library has no `environ`
-#else
-    return ::environ;
-#endif
-}
-
-/// True where `rest` is X_OPTION, and so names an option of a prefix that is longer by X.
-inline bool is_of_longer_prefix(std::string_view rest, std::string_view option) noexcept {
-    return rest.size() > option.size() + 1 && rest.front() != '_' && rest.ends_with(option) &&
-           rest[rest.size() - option.size() - 1] == '_';
-}
-
-/// Throws `invalid_options` for a variable with the prefix that names no option, and nearly does: who set it meant one
-/// to have another value.
-inline void refuse_misspelt_variables(std::string_view prefix) {
-    auto const* one = variables_of_process();
-    for (; one != nullptr && *one != nullptr; ++one) {
-        std::string_view const variable(*one);
-        auto const name = variable.substr(0, variable.find('='));
-        if (name.size() + 1 >= variable.size()) continue;  // empty, as if it were not set
-        if (!name.starts_with(prefix) || name.substr(prefix.size(), 1) != "_") continue;
-        auto const rest = name.substr(prefix.size() + 1);
-        bool is_an_option = false;
-        std::string_view meant;
-        std::size_t least = most_edits + 1;
-        for_each_text_option([&](std::string_view option, std::string_view, auto, auto) {
-            auto const right = variable_name(prefix, option).substr(prefix.size() + 1);
-            is_an_option = is_an_option || rest == right || is_of_longer_prefix(rest, right);
-            if (auto const edits = edits_between(rest, right); edits < least) {
-                least = edits;
-                meant = option;
-            }
-        });
-        if (!is_an_option && !meant.empty()) {
-            throw invalid_options("tidefall: environment variable " + std::string(name) +
-                                  " names no option: did you mean " + variable_name(prefix, meant) + "?");
-        }
+inline void validate_ranges(options const& all) {
+    if (all.name.empty()) throw invalid_options("name", "empty", "a name");
+    if (all.partitions == 0 || all.partitions > max_partitions) {
+        throw invalid_options("partitions", std::to_string(all.partitions), "1 to 65536");
     }
-}
-
-/// What the environment says. Each value by itself is one that its option can have.
-inline options_overlay overlay_from_environment(std::string_view prefix) {
-    if (prefix.empty() || prefix.find('=') != prefix.npos || prefix.find('\0') != prefix.npos) {
-        throw invalid_options("tidefall: the prefix of environment variables is \"" + std::string(prefix) +
-                              "\", but must be a part of a name: not empty, without = and null characters");
-    }
-    options_overlay read;
-    for_each_text_option([&](std::string_view option, std::string_view rule, auto field, auto given) {
-        auto const text = text_of_variable(variable_name(prefix, option));
-        if (text.empty()) return;
-        options one;
-        if (!read_text(text, one.*field)) refuse_variable(prefix, option, rule);
-        read.*given = one.*field;
-        try {
-            validate_ranges(one);
-        } catch (invalid_options const&) {
-            refuse_variable(prefix, option, rule);
-        }
+    validate(options_update{
+        .processing_interval = all.processing_interval,
+        .processing_batch_size = all.processing_batch_size,
+        .processing_timeout = all.processing_timeout,
+        .drain_threshold = all.drain_threshold,
+        .capacity = all.capacity,
+        .overflow_timeout = all.overflow_timeout,
+        .shutdown_timeout = all.shutdown_timeout,
     });
-    refuse_misspelt_variables(prefix);
-    return read;
+    switch (all.timeout_action) {
+        case timeout_action::wait:
+        case timeout_action::abandon: break;
+        default:
+            throw invalid_options("timeout_action", std::to_string(static_cast<int>(all.timeout_action)),
+                                  "wait or abandon");
+    }
+    switch (all.overflow) {
+        case overflow_policy::block:
+        case overflow_policy::reject:
+        case overflow_policy::drop_oldest: break;
+        default:
+            throw invalid_options("overflow", std::to_string(static_cast<int>(all.overflow)),
+                                  "block, reject or drop_oldest");
+    }
+    switch (all.calls_at_destruction) {
+        case destruction_action::wait:
+        case destruction_action::leave: break;
+        default:
+            throw invalid_options("calls_at_destruction", std::to_string(static_cast<int>(all.calls_at_destruction)),
+                                  "wait or leave");
+    }
+    switch (all.unheard) {
+        case unheard_action::say_once:
+        case unheard_action::ignore: break;
+        default: throw invalid_options("unheard", std::to_string(static_cast<int>(all.unheard)), "say_once or ignore");
+    }
 }
 
-/// `all` was made with what `read` says. Names the variable that does not go with the rest.
-inline void validate_together(options const& all, options_overlay const& read, std::string_view prefix) {
-    if (goes_together(all)) return;
-    if (read.overflow) refuse_variable(prefix, "overflow", overflow_without_capacity);
-    if (read.capacity) refuse_variable(prefix, "capacity", "at least 1: overflow is drop_oldest");
+inline constexpr std::string_view overflow_without_capacity = "block or reject: there is no capacity";
+
+/// False where `overflow` asks for a `capacity` and there is none.
+inline bool goes_together(options const& all) noexcept {
+    return all.overflow != overflow_policy::drop_oldest || all.capacity;
+}
+
+inline void validate_together(options const& all) {
+    if (!goes_together(all)) throw invalid_options("overflow", "drop_oldest", overflow_without_capacity);
+}
+
+inline void validate(options const& all) {
+    validate_ranges(all);
     validate_together(all);
 }
 
 }  // namespace detail
-
-/// `base`, with what the variables of the environment say in the place of its own: PREFIX_PARTITIONS for `partitions`,
-/// PREFIX_PROCESSING_INTERVAL for `processing_interval`, and so on for every option but `telemetry` and `runtime`.
-///
-///     name                             any text
-///     partitions                       a whole number
-///     processing_batch_size            a whole number, or all
-///     drain_threshold, capacity        a whole number, or none
-///     durations                        a number and ns, us, ms, s, m or h: 500ms, 1.5s; or never
-///     timeout_action                   wait, abandon
-///     overflow                         block, reject, drop_oldest
-///     calls_at_destruction             wait, leave
-///     unheard                          say_once, ignore
-///
-/// A variable that is empty is as if it were not set. Texts are read as written here: without spaces, in lower case,
-/// whatever the locale.
-///
-/// Throws `invalid_options` for a text that says no value, and for one that its option cannot have: what() names the
-/// variable, the text and the rule. It throws it too for a variable that begins with PREFIX_ and whose rest is no
-/// option's name but within two edits of one, such as PREFIX_PROCESING_INTERVAL: what() names the option. So a prefix
-/// is for one buffer, MYAPP_EVENTS rather than MYAPP: MYAPP_HOME is nearly MYAPP_NAME. Variables of a longer prefix,
-/// PREFIX_X_PARTITIONS, and names that are like no option's are nobody's business. The result is checked as a whole, so
-/// also for a `base` that no buffer can have.
-///
-/// Thread safety: it reads the environment, which nobody may change meanwhile.
-inline options options_from_environment(std::string_view prefix, options base = {}) {
-    auto const read = detail::overlay_from_environment(prefix);
-    detail::apply(read, base);
-    detail::validate_ranges(base);
-    detail::validate_together(base, read, prefix);
-    return base;
-}
-
 }  // namespace tidefall::inline v0

@@ -7,18 +7,18 @@
 // own has to offer.
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/buffer_core.hpp>
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/delivery.hpp>
 #include <tidefall/detail/drain/drain_control.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/write_tables.hpp>
-#include <tidefall/detail/scratch.hpp>
-#include <tidefall/detail/stripes.hpp>
-#include <tidefall/detail/table.hpp>
-#include <tidefall/detail/time.hpp>
+#include <tidefall/detail/tables/scratch.hpp>
+#include <tidefall/detail/write/stripes.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
+#include <tidefall/table.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <cstddef>
@@ -31,8 +31,12 @@
 
 namespace tidefall::inline v0 {
 
+namespace detail {
 template <typename Table>
-class buffer;
+class partition_set;
+template <typename Table>
+class write_path;
+}  // namespace detail
 
 /// One partition of a buffer. Made by the buffer, got by `buffer::partition`.
 ///
@@ -70,7 +74,8 @@ public:
     }
 
 private:
-    friend class buffer<Table>;
+    friend class detail::partition_set<Table>;
+    friend class detail::write_path<Table>;
     using core = detail::buffer_core<Table>;
     using delivery = detail::delivery<Table>;
     using drained_tables = detail::drained_tables<Table>;

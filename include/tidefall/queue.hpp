@@ -11,9 +11,9 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
-#include <tidefall/detail/bulk_write.hpp>
-#include <tidefall/detail/queue_table.hpp>
-#include <tidefall/detail/sorted_table.hpp>
+#include <tidefall/detail/tables/sorted_table.hpp>
+#include <tidefall/detail/write/bulk_write.hpp>
+#include <tidefall/queue_table.hpp>
 
 #include <algorithm>
 #include <concepts>

@@ -12,9 +12,9 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/fork.hpp>
-#include <tidefall/detail/sync.hpp>
+#include <tidefall/detail/base/fork.hpp>
+#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
 

@@ -7,9 +7,9 @@
 //     tidefall::queue<event> events({.name = "events", .runtime = rt}, processor);
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/crew.hpp>
-#include <tidefall/detail/scheduler.hpp>
+#include <tidefall/detail/threads/crew.hpp>
+#include <tidefall/detail/threads/scheduler.hpp>
+#include <tidefall/options.hpp>
 
 #include <algorithm>
 #include <cstddef>

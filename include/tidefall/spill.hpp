@@ -29,10 +29,10 @@
 // one process's at a time, and so is what was set aside of it (where the system has flock).
 #pragma once
 
-#include <tidefall/detail/spill_claims.hpp>
-#include <tidefall/detail/spill_input.hpp>
-#include <tidefall/detail/spill_output.hpp>
-#include <tidefall/detail/spill_records.hpp>
+#include <tidefall/detail/decorators/spill_claims.hpp>
+#include <tidefall/detail/decorators/spill_input.hpp>
+#include <tidefall/detail/decorators/spill_output.hpp>
+#include <tidefall/detail/decorators/spill_records.hpp>
 #include <tidefall/version.hpp>
 
 #include <algorithm>

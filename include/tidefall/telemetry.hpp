@@ -9,7 +9,7 @@
 //     tidefall::queue<span> spans({.telemetry = std::make_shared<lag_gauge>()}, processor);
 #pragma once
 
-#include <tidefall/detail/user_code.hpp>
+#include <tidefall/detail/base/user_code.hpp>
 #include <tidefall/results.hpp>
 
 #include <chrono>

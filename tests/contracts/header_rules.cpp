@@ -55,7 +55,7 @@ int main(int count, char** arguments) {
         std::vector<std::string> lines;
         for (std::string line; std::getline(in, line);) lines.push_back(line);
         bool const is_sync = entry.path().filename() == "sync.hpp";
-        bool const is_options = entry.path().filename() == "buffer_options.hpp";
+        bool const is_options = entry.path().filename() == "options.hpp";
 
         if (lines.empty() || lines[0] != "// SPDX-License-Identifier: MIT") fault(entry.path(), 1, "no SPDX line");
         if (std::find(lines.begin(), lines.end(), "#pragma once") == lines.end()) {
@@ -75,7 +75,7 @@ int main(int count, char** arguments) {
             // hardware_concurrency() apart, sync.hpp is the one place that names these.
             if (!is_sync && std::regex_search(code, names_sync) &&
                 !(is_options && code.find("hardware_concurrency") != std::string::npos)) {
-                fault(entry.path(), i + 1, "names what only detail/sync.hpp may name");
+                fault(entry.path(), i + 1, "names what only detail/base/sync.hpp may name");
             }
             if (code.find("system_clock::now") != std::string::npos) fault(entry.path(), i + 1, "reads the wall clock");
             // Every order is spelled, on the line of the call or, where it is broken, soon after.

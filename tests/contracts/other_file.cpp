@@ -30,5 +30,5 @@ std::size_t size_in_the_other_file() {
 }
 
 tidefall::detail::thread_state& thread_in_the_other_file() {
-    return tidefall::detail::this_thread;
+    return tidefall::detail::state_of_this_thread();
 }

@@ -175,5 +175,5 @@ tidefall::detail::thread_state& thread_in_the_other_file();
 int main() {
     if (sizeof(events) != size_in_the_other_file()) return 1;
     // One state of a thread in the whole program.
-    return &detail::this_thread == &thread_in_the_other_file() ? 0 : 1;
+    return &detail::state_of_this_thread() == &thread_in_the_other_file() ? 0 : 1;
 }

@@ -3,8 +3,8 @@
 
 #include "../support/catch.hpp"
 
+#include <tidefall/environment.hpp>
 #include <tidefall/manual_runtime.hpp>
-#include <tidefall/options.hpp>
 #include <tidefall/queue.hpp>
 
 #include <chrono>

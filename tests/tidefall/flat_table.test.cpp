@@ -3,8 +3,8 @@
 // The hash table under hash_map, and what it knows of its groups of slots.
 #include "../support/catch.hpp"
 
-#include <tidefall/detail/flat_table.hpp>
-#include <tidefall/detail/tags.hpp>
+#include <tidefall/detail/tables/flat_table.hpp>
+#include <tidefall/tags.hpp>
 
 #include <cstdint>
 #include <iterator>

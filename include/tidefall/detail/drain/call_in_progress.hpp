@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/stop_signal.hpp>
-#include <tidefall/detail/this_thread.hpp>
-#include <tidefall/detail/time.hpp>
+#include <tidefall/detail/base/stop_signal.hpp>
+#include <tidefall/detail/base/this_thread.hpp>
+#include <tidefall/detail/base/time.hpp>
 
 #include <cassert>
 #include <cstddef>

@@ -3,9 +3,9 @@
 // What the control of a partition decides, for its caller to do without the mutex.
 #pragma once
 
+#include <tidefall/detail/base/stop_signal.hpp>
+#include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/call_in_progress.hpp>
-#include <tidefall/detail/stop_signal.hpp>
-#include <tidefall/detail/time.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <cstddef>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/buffer_core.hpp>
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/base/user_code.hpp>
+#include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/run_control.hpp>
-#include <tidefall/detail/scratch.hpp>
-#include <tidefall/detail/time.hpp>
-#include <tidefall/detail/user_code.hpp>
+#include <tidefall/detail/tables/scratch.hpp>
 #include <tidefall/results.hpp>
 
 #include <algorithm>

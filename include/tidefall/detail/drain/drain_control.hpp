@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/run_control.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

@@ -7,8 +7,8 @@
 #include <tidefall/detail/drain/stop_state.hpp>
 #include <tidefall/detail/drain/tick_plan.hpp>
 #include <tidefall/detail/drain/write_tables.hpp>
-#include <tidefall/detail/scheduler.hpp>
-#include <tidefall/detail/task.hpp>
+#include <tidefall/detail/threads/scheduler.hpp>
+#include <tidefall/detail/threads/task.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <algorithm>

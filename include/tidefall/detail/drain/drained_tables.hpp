@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/table.hpp>
+#include <tidefall/table.hpp>
 
 #include <cstddef>
 #include <limits>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/buffer_core.hpp>
-#include <tidefall/detail/time.hpp>
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

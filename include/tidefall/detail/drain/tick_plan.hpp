@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/time.hpp>
+#include <tidefall/detail/base/time.hpp>
 
 #include <algorithm>
 #include <cassert>

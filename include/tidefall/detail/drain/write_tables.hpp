@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/buffer_options.hpp>
-#include <tidefall/detail/time.hpp>
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+//
+// What the library knows of the calling thread: the places of its writes, the callbacks it is inside of, and whom it
+// works for.
+//
+// A program and its plugins have one such state for each thread and module, wherever they do not share their symbols.
+// What is true of a thread for a buffer or a runtime is therefore kept by the module that made the buffer or runtime,
+// and reached through it: `thread_lookup`.
+#pragma once
+
+#include <tidefall/detail/base/sync.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace tidefall::inline v0::detail {
+
+/// Code of the user that runs on this thread for a buffer, and that around it.
+struct user_frame {
+    void const* buffer;
+    user_frame const* outer;
+};
+
+/// The stripes that one thread writes to, a buffer each. Nothing is ever taken out, so a place never changes.
+class thread_places {
+public:
+    struct place {
+        std::uint64_t buffer = 0;  ///< its key; 0: none
+        std::size_t stripe = 0;
+    };
+
+    /// Where the place in that buffer is, for nearly every buffer. One look tells.
+    [[nodiscard]] place const& first_look(std::uint64_t buffer) const noexcept { return places_[buffer % count]; }
+
+    [[nodiscard]] place const* find(std::uint64_t buffer) const noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            auto const& one = places_[(buffer + i) % count];
+            if (one.buffer == buffer) return &one;
+            if (one.buffer == 0) return nullptr;
+        }
+        return latest_.buffer == buffer ? &latest_ : nullptr;
+    }
+
+    [[nodiscard]] bool is_full() const noexcept { return taken_ == count; }
+
+    /// For a buffer that `find` does not know. Where there is no room it is kept until the next one comes.
+    void note(place one) noexcept {
+        if (is_full()) {
+            latest_ = one;
+            return;
+        }
+        ++taken_;
+        for (std::size_t i = 0;; ++i) {
+            auto& at = places_[(one.buffer + i) % count];
+            if (at.buffer != 0) continue;
+            at = one;
+            return;
+        }
+    }
+
+private:
+    static constexpr std::size_t count = 16;  ///< the buffers in which a thread has a place of its own
+
+    std::array<place, count> places_{};
+    place latest_{};
+    std::size_t taken_ = 0;
+};
+
+struct worker;
+
+struct thread_state {
+    thread_places places{};
+    user_frame const* callback = nullptr;  ///< the innermost processor, hook or undelivered
+    user_frame const* dropping = nullptr;  ///< the innermost `undelivered` that a write called to make room
+    user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
+    void const* serves = nullptr;          ///< the scheduler of whose runtime this thread is one
+    detail::worker* worker = nullptr;      ///< which of its workers; null: none
+    std::uint32_t number = 0;              ///< in the process; 0: none yet
+};
+
+inline constinit atomic<std::uint32_t> threads_numbered{0};
+
+/// The state of the calling thread that the module has which the function is of.
+using thread_lookup = thread_state& (*)() noexcept;
+[[nodiscard]] inline thread_state& state_of_this_thread() noexcept {
+    return of_this_thread<thread_state>();
+}
+
+/// Marks the calling thread as inside code of the user for as long as it lives.
+template <user_frame const* thread_state::*Innermost>
+class inside {
+public:
+    inside(thread_lookup here, void const* buffer) noexcept : state_(here()), frame_{buffer, state_.*Innermost} {
+        state_.*Innermost = &frame_;
+    }
+    ~inside() { state_.*Innermost = frame_.outer; }
+    inside(inside const&) = delete;
+    inside& operator=(inside const&) = delete;
+
+    /// True if any such code of `buffer` is on this thread's stack, however deep.
+    [[nodiscard]] static bool of(thread_lookup here, void const* buffer) noexcept {
+        for (auto const* frame = here().*Innermost; frame != nullptr; frame = frame->outer) {
+            if (frame->buffer == buffer) return true;
+        }
+        return false;
+    }
+
+    /// True if any such code is on this thread's stack, of whatever buffer.
+    [[nodiscard]] static bool any(thread_lookup here) noexcept { return here().*Innermost != nullptr; }
+
+private:
+    thread_state& state_;
+    user_frame frame_;
+};
+
+using inside_callback = inside<&thread_state::callback>;
+using inside_drop = inside<&thread_state::dropping>;
+using inside_lock = inside<&thread_state::locked>;
+
+}  // namespace tidefall::inline v0::detail

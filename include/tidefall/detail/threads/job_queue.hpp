@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/threads/task.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <utility>
+
+namespace tidefall::inline v0::detail {
+
+/// A worker, as the queue sees it. Guarded by the queue's mutex.
+struct worker {
+    std::size_t late_calls = 0;  ///< calls on its stack that were given up
+};
+
+/// Tasks that wait for a worker, first come first served, and the count of the workers that take them. Workers are
+/// alike: whoever finds more of them than are wanted leaves.
+///
+/// A worker in a call that was given up is late: it does not count as one until that call returns. Whether a call can
+/// be given up, whether a worker leaves, and whether one that was late stays, is decided here, under one mutex, so that
+/// a job is never left to nobody.
+class job_queue {
+public:
+    /// Queues the task and keeps it alive until it was taken. Does not allocate. A task is queued once at a time.
+    void post(task& job) noexcept {
+        lock_guard const lock(mutex_);
+        append(job);
+    }
+
+    /// The next job, or null if there is none now.
+    [[nodiscard]] std::shared_ptr<task> take() noexcept {
+        lock_guard const lock(mutex_);
+        return jobs_.empty() ? nullptr : unlink(*jobs_.front());
+    }
+
+    /// The next job of one owner, or null.
+    [[nodiscard]] std::shared_ptr<task> take_of(void const* owner) noexcept {
+        lock_guard const lock(mutex_);
+        auto const at = find(owner);
+        return at == jobs_.end() ? nullptr : unlink(**at);
+    }
+
+    [[nodiscard]] bool has_of(void const* owner) noexcept {
+        lock_guard const lock(mutex_);
+        return find(owner) != jobs_.end();
+    }
+
+    [[nodiscard]] bool empty() noexcept {
+        lock_guard const lock(mutex_);
+        return jobs_.empty();
+    }
+
+    /// Takes a job back; false if it is not queued any more.
+    bool remove(task& job) noexcept {
+        std::shared_ptr<task> kept;  // released after the lock
+        lock_guard const lock(mutex_);
+        if (!job.kept_while_queued_) return false;
+        kept = unlink(job);
+        return true;
+    }
+
+    /// So many workers are wanted from now on.
+    void want_workers(std::size_t count) noexcept {
+        lock_guard const lock(mutex_);
+        wanted_ = count;
+    }
+
+    /// A worker is about to start, or could not be started after all.
+    void worker_starts() noexcept {
+        lock_guard const lock(mutex_);
+        ++alive_;
+    }
+    void worker_did_not_start() noexcept {
+        lock_guard const lock(mutex_);
+        --alive_;
+    }
+
+    /// For a worker: waits for a job. Null if it is to leave, and is counted no more: there are more workers than are
+    /// wanted, or, after `shut_down`, no job is left.
+    [[nodiscard]] std::shared_ptr<task> wait() noexcept {
+        unique_lock lock(mutex_);
+        for (;;) {
+            if (has_surplus()) {
+                --alive_;
+                // It may have been woken for a job, which another worker has to take.
+                if (!jobs_.empty()) posted_.notify_one();
+                return nullptr;
+            }
+            if (!jobs_.empty()) return unlink(*jobs_.front());
+            if (shut_down_) {
+                --alive_;
+                return nullptr;
+            }
+            posted_.wait_until(lock, later(monotonic_clock::now(), recheck_interval));
+        }
+    }
+
+    /// Gives a call of this worker up: queues `rest`, and counts the worker as late. False, and nothing is done, unless
+    /// another worker is there to take it, and fewer calls than there should be workers have been given up.
+    [[nodiscard]] bool give_up(worker& in, task& rest) noexcept {
+        lock_guard const lock(mutex_);
+        bool const counts = in.late_calls == 0;
+        if (late_calls_ >= wanted_ || alive_ < (counts ? 2U : 1U)) return false;
+        if (counts) {
+            --alive_;
+            ++late_workers_;
+        }
+        ++in.late_calls;
+        ++late_calls_;
+        append(rest);
+        return true;
+    }
+
+    /// A call of this worker that was given up has returned.
+    void late_call_returned(worker& in) noexcept {
+        lock_guard const lock(mutex_);
+        --late_calls_;
+        if (--in.late_calls > 0) return;
+        --late_workers_;
+        ++alive_;
+        look_again();
+    }
+
+    /// The thread of a worker ends that was not told to leave.
+    void worker_ends(worker& its) noexcept {
+        lock_guard const lock(mutex_);
+        if (its.late_calls == 0) {
+            --alive_;
+        } else {
+            --late_workers_;
+            late_calls_ -= std::exchange(its.late_calls, 0);
+        }
+    }
+
+    [[nodiscard]] bool is_late(worker const& one) noexcept {
+        lock_guard const lock(mutex_);
+        return one.late_calls > 0;
+    }
+
+    /// A call may be given up: until `want_no_spare` one worker more is wanted, so that it is there for the rest.
+    /// False, and nothing is done, if as many calls as there should be workers have been.
+    [[nodiscard]] bool want_spare() noexcept {
+        lock_guard const lock(mutex_);
+        if (late_calls_ >= wanted_) return false;
+        ++spares_;
+        return true;
+    }
+    void want_no_spare() noexcept {
+        lock_guard const lock(mutex_);
+        --spares_;
+        look_again();
+    }
+
+    /// True if a worker should be started.
+    [[nodiscard]] bool lacks_workers() noexcept {
+        lock_guard const lock(mutex_);
+        return alive_ < wanted_ && !(shut_down_ && jobs_.empty());
+    }
+
+    /// True if there is no worker, and none will come.
+    [[nodiscard]] bool is_deserted() noexcept {
+        lock_guard const lock(mutex_);
+        return shut_down_ && jobs_.empty() && alive_ + late_workers_ == 0;
+    }
+
+    /// From now on workers leave once no job is left.
+    void shut_down() noexcept {
+        lock_guard const lock(mutex_);
+        shut_down_ = true;
+        posted_.notify_all();
+    }
+
+private:
+    std::list<task*>::iterator find(void const* owner) noexcept {
+        return std::find_if(jobs_.begin(), jobs_.end(), [=](task const* job) { return job->owner_ == owner; });
+    }
+
+    // The mutex is held.
+
+    void append(task& job) noexcept {
+        job.kept_while_queued_ = job.shared_from_this();
+        jobs_.splice(jobs_.end(), job.unqueued_);
+        posted_.notify_one();
+    }
+
+    std::shared_ptr<task> unlink(task& job) noexcept {
+        job.unqueued_.splice(job.unqueued_.end(), jobs_, job.place_);
+        return std::move(job.kept_while_queued_);
+    }
+
+    [[nodiscard]] bool has_surplus() const noexcept { return alive_ > wanted_ + spares_; }
+
+    void look_again() noexcept {
+        if (has_surplus()) posted_.notify_all();
+    }
+
+    mutex mutex_;
+    condition_variable posted_;
+    // Guarded by mutex_.
+    std::list<task*> jobs_;
+    std::size_t wanted_ = 0;        ///< workers
+    std::size_t spares_ = 0;        ///< workers beside them, while calls are being given up
+    std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
+    std::size_t late_workers_ = 0;  ///< workers in a call that was given up
+    std::size_t late_calls_ = 0;    ///< the calls; one worker may be in several
+    bool shut_down_ = false;
+};
+
+}  // namespace tidefall::inline v0::detail

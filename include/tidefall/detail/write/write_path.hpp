@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <tidefall/detail/base/fork.hpp>
+#include <tidefall/detail/base/this_thread.hpp>
+#include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/drain/buffer_core.hpp>
+#include <tidefall/detail/drain/partition_set.hpp>
+#include <tidefall/detail/write/router.hpp>
+#include <tidefall/detail/write/stripes.hpp>
+#include <tidefall/options.hpp>
+#include <tidefall/results.hpp>
+#include <tidefall/table.hpp>
+#include <tidefall/telemetry.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace tidefall::inline v0::detail {
+
+/// From a stripe to what a write leaves in its table: under the lock it inserts, and where that is not all it waits for
+/// room, plans a tick, starts a drain, or makes room by dropping the oldest value.
+///
+/// The lock is taken in `write_some`, and released by it or by the function that ends its work: `refuse_stopped`,
+/// `unlock_and_look`, `unlock_and_drop_oldest`, as their names and comments say.
+template <typename Table>
+class write_path {
+public:
+    using value_type = typename Table::value_type;
+
+    write_path(std::shared_ptr<buffer_core<Table>> core, std::shared_ptr<partition_set<Table> const> partitions,
+               router const& routes, options const& how) noexcept
+        : stripes_(core->stripes.get()),
+          routes_(routes),
+          home_(core->home),
+          overflow_(how.overflow),
+          core_(std::move(core)),
+          partitions_(std::move(partitions)) {}
+
+    [[nodiscard]] router const& routes() const noexcept { return routes_; }
+
+    struct write_result {
+        write_status status;
+        std::size_t count;
+    };
+
+    /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
+    template <typename F, typename ChangesOnly>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_result
+    write_some(std::size_t to, std::size_t most, F& f, ChangesOnly& changes_only) {
+        assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return {write_status::stopped, 0};
+        auto& stripe = stripes_[to];
+        stripe.enter();
+        std::size_t before = stripe.table.size();
+        bool const calm = stripe.is_calm_at(before);
+        std::size_t count = most;
+        if (calm) [[likely]] {
+            count = (std::min)(most, stripe.calm + 1 - before);
+        } else {
+            for (blocked_write blocked; (count = (std::min)(most, stripe.room())) == 0;) {
+                if (would_only_change(stripe, changes_only)) {
+                    count = 1;
+                    break;
+                }
+                auto const next = at_limit(stripe, blocked);
+                if (next == overflow_step::refuse_full) return {write_status::full, 0};
+                if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
+                if (next == overflow_step::make_room_after) {
+                    count = 1;
+                    break;
+                }
+            }
+            before = stripe.table.size();
+        }
+        write_status status;
+        try {
+            auto counted = [&](Table& table) { return f(table, count); };
+            status = locked(counted, stripe.table);
+        } catch (...) {
+            unlock_and_look(stripe, before);  // what a bulk write had inserted stays
+            throw;
+        }
+        if (status != write_status::accepted) [[unlikely]] {
+            ++stripe.refused;
+        } else if (coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
+            ++stripe.coalesced;
+        }
+        if (calm) [[likely]] {
+            stripe.lock.unlock();
+        } else {
+            unlock_and_look(stripe, before);
+        }
+        return {status, count};
+    }
+
+    /// Runs `f(Table const&)` under the lock of that stripe; not at all once the buffer stopped.
+    template <typename F>
+    void read(std::size_t from, F& f) const {
+        assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return;
+        auto& stripe = stripes_[from];
+        stripe_guard const guard(stripe);
+        if (!stripe.closed) locked(f, std::as_const(stripe.table));
+    }
+
+    /// Runs `f(Table&)`, which takes values out of the table, under the lock of that stripe; not at all once the buffer
+    /// stopped. Returns how many were taken.
+    template <typename F>
+    std::size_t remove(std::size_t from, F& f) {
+        assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return 0;
+        auto& stripe = stripes_[from];
+        std::size_t removed = 0;
+        bool made_room = false;
+        {
+            stripe_guard const guard(stripe);
+            if (stripe.closed) return 0;
+            std::size_t const before = stripe.table.size();
+            locked(f, stripe.table);
+            removed = before - stripe.table.size();
+            stripe.erased += removed;
+            stripe.shrunk_from(before);
+            made_room = removed > 0 && stripe.limits->capacity != no_limit;
+        }
+        if (made_room) core_->changed();  // a writer may wait for it
+        return removed;
+    }
+
+    /// In debug builds: what runs under a lock of this buffer has not called it.
+    void assert_outside_locks() const noexcept {
+        assert(!inside_lock::of(core_->this_thread, core_.get()) &&
+               "tidefall: code that runs under a lock of a buffer must not call that buffer");
+    }
+
+private:
+    /// Runs `f(table)`, where a stripe's lock is held.
+    template <typename F, typename T>
+    decltype(auto) locked(F& f, T& table) const {
+#if !defined(NDEBUG)
+        inside_lock const here(core_->this_thread, core_.get());
+#endif
+        return f(table);
+    }
+
+    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, make_room_after };
+
+    /// Of a write that waits for room.
+    struct blocked_write {
+        std::optional<time_point> since;
+        bool in_time = true;
+    };
+
+    /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
+    /// releases it, looking again comes after a wait.
+    ///
+    /// Code of the user's that runs here, a hook or, without threads, the processor, may destroy the buffer: then the
+    /// write is refused, and nothing but what is kept here is looked at.
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    overflow_step
+    at_limit(stripe<Table>& stripe, blocked_write& write) {
+        if (stripe.closed) return refuse_stopped(stripe);
+        bool const observed = core_->observed();
+        if (observed && stripe.note_full(core_->schedule->now())) {
+            auto const one = (*partitions_)[index_of(stripe)];
+            stripe.lock.unlock();
+            one->tell_full();
+            return enter_again(stripe);
+        }
+        if (overflow_ == overflow_policy::drop_oldest && !inside_drop::of(core_->this_thread, core_.get())) {
+            return overflow_step::make_room_after;
+        }
+        if (overflow_ != overflow_policy::block || !write.in_time || inside_any_callback()) {
+            stripe.turn_away(observed);
+            stripe.lock.unlock();
+            return overflow_step::refuse_full;
+        }
+        auto const one = (*partitions_)[index_of(stripe)];
+        stripe.lock.unlock();
+        if (!write.since) write.since = core_->schedule->now();
+        write.in_time = one->wait_for_room(*write.since);
+        return enter_again(stripe);
+    }
+
+    static overflow_step enter_again(stripe<Table>& stripe) noexcept {
+        stripe.enter();
+        return stripe.closed ? refuse_stopped(stripe) : overflow_step::look_again;
+    }
+
+    /// The stripe's lock is held, and released.
+    static overflow_step refuse_stopped(stripe<Table>& stripe) noexcept {
+        ++stripe.refused;
+        stripe.lock.unlock();
+        return overflow_step::refuse_stopped;
+    }
+
+    /// In code of the user's that any buffer called, as far as this module or the buffer's knows.
+    bool inside_any_callback() const noexcept {
+        return inside_callback::any(core_->this_thread) || inside_callback::any(&state_of_this_thread);
+    }
+
+    /// The stripe's lock is held; what `changes_only` throws releases it.
+    template <typename ChangesOnly>
+    bool would_only_change(stripe<Table>& stripe, ChangesOnly& changes_only) const {
+        if (stripe.closed) return false;
+        try {
+            return locked(changes_only, std::as_const(stripe.table));
+        } catch (...) {
+            stripe.lock.unlock();
+            throw;
+        }
+    }
+
+    std::size_t index_of(stripe<Table> const& one) const noexcept {
+        return routes_.partition_of(static_cast<std::size_t>(std::addressof(one) - stripes_));
+    }
+    partition<Table>& partition_of(stripe<Table> const& one) const noexcept {
+        return *(*partitions_)[index_of(one)];
+    }
+
+    /// The end of a write that may have to set a tick, start a drain, or make room for what it inserted: then the
+    /// oldest value goes to `undelivered` on this thread. What moving that throws takes the insertion back. The
+    /// stripe's lock is held; releases it.
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    void
+    unlock_and_look(stripe<Table>& stripe, std::size_t before) {
+        bool const first = before == 0 && stripe.table.size() > 0;
+        bool const crossed = stripe.crossed_limit(before);
+        bool const full = stripe.limits->drain_at == stripe.limits->capacity;
+        bool const over = overflow_ == overflow_policy::drop_oldest && before >= stripe.limits->capacity &&
+                          stripe.table.size() > before;
+        if constexpr (has_oldest<Table>) {
+            if (over) return unlock_and_drop_oldest(stripe);
+        }
+        stripe.lock.unlock();
+        auto& partition = partition_of(stripe);
+        if (first) partition.control_.value_waits();
+        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
+    }
+
+    void unlock_and_drop_oldest(stripe<Table>& from) {
+        std::optional<value_type> oldest;
+        try {
+            oldest.emplace(std::move(from.table.front()));
+        } catch (...) {
+            from.table.pop_back();
+            from.lock.unlock();
+            throw;
+        }
+        from.table.pop_front();
+        ++from.dropped;
+        from.lock.unlock();
+        auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
+        inside_drop const here(core_->this_thread, core_.get());
+        one->return_oldest(*oldest);
+    }
+
+    // Invariant: nothing here changes.
+    stripe<Table>* stripes_;  ///< core_'s: a write finds its stripe with one look-up
+    router routes_;
+    home_process home_;
+    overflow_policy overflow_;
+    std::shared_ptr<buffer_core<Table>> core_;
+    std::shared_ptr<partition_set<Table> const> partitions_;
+};
+
+}  // namespace tidefall::inline v0::detail
