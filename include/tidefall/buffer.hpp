@@ -84,7 +84,7 @@ public:
     ///
     /// It is called for several partitions at once, never twice at once for one, except beside a call that was given
     /// up. The token is stopped when a call exceeds `processing_timeout` or the deadline of `stop` passes; with
-    /// `timeout_action::abandon` such a call is given up, and keeps its values and all that it touches here until it
+    /// `timeout_action::abandon` such a call is abandoned, and keeps its values and all that it touches here until it
     /// returns. A call that throws fails its batch, one that leaves by a forced unwind (`pthread_exit`) too; where it
     /// runs on the thread that called `flush`, `stop` or a write, the unwind goes on there.
     /// `undelivered(std::span<value_type>, failure const&)` receives what the processor did not take; what it throws is

@@ -40,7 +40,7 @@ inline constexpr std::size_t max_partitions = 65'536;
 enum class timeout_action : std::uint8_t {
     wait,  ///< the partition stays busy until the call returns
     /// The partition goes on with the next batch on a worker that takes the place of the busy one. At most as many
-    /// calls are given up at a time as the runtime has workers; beyond that, where no thread can be started, and on a
+    /// calls are abandoned at a time as the runtime has workers; beyond that, where no thread can be started, and on a
     /// `manual_runtime` it acts as `wait`. `undelivered` receives the batch when the call returns.
     abandon,
 };

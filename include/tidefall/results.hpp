@@ -42,7 +42,7 @@ struct drain_report {
     std::uint64_t processed = 0;
     std::uint64_t failed = 0;
     std::uint64_t dropped = 0;
-    std::uint64_t abandoned = 0;  ///< given up meanwhile; also in `failed`
+    std::uint64_t abandoned = 0;  ///< abandoned meanwhile; also in `failed`
     /// By the deadline everything had an outcome, whatever it was; for `stop`: nothing was dropped for the deadline
     /// and nothing is still in a call.
     bool complete = true;

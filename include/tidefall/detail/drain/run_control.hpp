@@ -140,7 +140,7 @@ public:
     void abandon_call(call_in_progress::identity call, std::shared_ptr<void> tables) noexcept {
         lock_guard const lock(mutex_);
         if (!is(phase::calling) || !call_.is(call.number) || stop_.is_expired()) return;
-        if (!schedule_.jobs.give_up(*call.worker, task_)) return;
+        if (!schedule_.jobs.abandon_call(*call.worker, task_)) return;
         ledger_.abandon_call(call_.abandon());
         spare_tables_ = std::move(tables);
         cycle_.abandon_call();

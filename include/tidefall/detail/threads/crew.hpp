@@ -18,7 +18,7 @@ namespace tidefall::inline v0::detail {
 /// were are joined and the constructor throws. Later one more is started in the place of a worker whose call is given
 /// up, or whose thread ends in one; where that cannot be, the watchdog tries again each time it looks.
 ///
-/// The destructor joins every thread but those with a job that outstayed its deadline or that was given up, and, where
+/// The destructor joins every thread but those with a job that outstayed its deadline or that was abandoned, and, where
 /// it runs on one of the threads itself, joins none. What it leaves behind keeps all it needs alive, goes on until no
 /// job is left, and ends.
 class crew {
@@ -205,7 +205,7 @@ private:
             return at == members_.end() ? nullptr : &*at;
         }
 
-        /// True once the thread has left; false if what it has in hand was given up, or has outstayed its deadline.
+        /// True once the thread has left; false if what it has in hand was abandoned, or has outstayed its deadline.
         bool wait_for(member& one) noexcept {
             for (;;) {
                 std::shared_ptr<task> in_hand;

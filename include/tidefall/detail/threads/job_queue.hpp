@@ -14,15 +14,15 @@ namespace tidefall::inline v0::detail {
 
 /// A worker, as the queue sees it. Guarded by the queue's mutex.
 struct worker {
-    std::size_t late_calls = 0;  ///< calls on its stack that were given up
+    std::size_t late_calls = 0;  ///< calls on its stack that were abandoned
 };
 
 /// Tasks that wait for a worker, first come first served, and the count of the workers that take them. Workers are
 /// alike: whoever finds more of them than are wanted leaves.
 ///
-/// A worker in a call that was given up is late: it does not count as one until that call returns. Whether a call can
-/// be given up, whether a worker leaves, and whether one that was late stays, is decided here, under one mutex, so that
-/// a job is never left to nobody.
+/// A worker in a call that was abandoned is late: it does not count as one until that call returns. Whether a call can
+/// be abandoned, whether a worker leaves, and whether one that was late stays, is decided here, under one mutex, so
+/// that a job is never left to nobody.
 class job_queue {
 public:
     /// Queues the task and keeps it alive until it was taken. Does not allocate. A task is queued once at a time.
@@ -99,9 +99,9 @@ public:
         }
     }
 
-    /// Gives a call of this worker up: queues `rest`, and counts the worker as late. False, and nothing is done, unless
-    /// another worker is there to take it, and fewer calls than there should be workers have been given up.
-    [[nodiscard]] bool give_up(worker& in, task& rest) noexcept {
+    /// Abandons a call of this worker: queues `rest`, and counts the worker as late. False, and nothing is done, unless
+    /// another worker is there to take it, and fewer calls than there should be workers have been abandoned.
+    [[nodiscard]] bool abandon_call(worker& in, task& rest) noexcept {
         lock_guard const lock(mutex_);
         bool const counts = in.late_calls == 0;
         if (late_calls_ >= wanted_ || alive_ < (counts ? 2U : 1U)) return false;
@@ -115,7 +115,7 @@ public:
         return true;
     }
 
-    /// A call of this worker that was given up has returned.
+    /// A call of this worker that was abandoned has returned.
     void late_call_returned(worker& in) noexcept {
         lock_guard const lock(mutex_);
         --late_calls_;
@@ -141,7 +141,7 @@ public:
         return one.late_calls > 0;
     }
 
-    /// A call may be given up: until `want_no_spare` one worker more is wanted, so that it is there for the rest.
+    /// A call may be abandoned: until `want_no_spare` one worker more is wanted, so that it is there for the rest.
     /// False, and nothing is done, if as many calls as there should be workers have been.
     [[nodiscard]] bool want_spare() noexcept {
         lock_guard const lock(mutex_);
@@ -203,9 +203,9 @@ private:
     // Guarded by mutex_.
     std::list<task*> jobs_;
     std::size_t wanted_ = 0;        ///< workers
-    std::size_t spares_ = 0;        ///< workers beside them, while calls are being given up
+    std::size_t spares_ = 0;        ///< workers beside them, while calls are being abandoned
     std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
-    std::size_t late_workers_ = 0;  ///< workers in a call that was given up
+    std::size_t late_workers_ = 0;  ///< workers in a call that was abandoned
     std::size_t late_calls_ = 0;    ///< the calls; one worker may be in several
     bool shut_down_ = false;
 };

@@ -66,7 +66,7 @@ public:
     /// From whom workers come. Called before the first of them starts; it is there for as long as one of its threads.
     void set_workers(worker_source* source) noexcept { workers_ = source; }
 
-    /// For a thread of the runtime: starts a worker beside one whose call is to be given up, and keeps it until
+    /// For a thread of the runtime: starts a worker beside one whose call is to be abandoned, and keeps it until
     /// `end_replacement`. False if that cannot be, or if as many calls as there should be workers have been, and have
     /// not returned.
     [[nodiscard]] bool start_replacement() noexcept {

@@ -60,10 +60,10 @@ private:
     [[gnu::noinline, gnu::cold]]
 #endif
     void
-    wait(std::uint32_t was, int patience, stripe_tickets& tickets) noexcept {
+    wait(std::uint32_t was, int spells, stripe_tickets& tickets) noexcept {
         // What was taken is another's: it is put back. Releases [stripe], which the exchange acquired.
         if (was == reserved) word_.store(reserved, std::memory_order_release);
-        for (int round = 0; round < spins + yields + patience; ++round) {
+        for (int round = 0; round < spins + yields + spells; ++round) {
             if (enter(open)) return;
             pause(round);
         }

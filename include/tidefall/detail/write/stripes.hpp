@@ -61,7 +61,7 @@ struct alignas(128) stripe {
     stripe_lock lock;
     /// A write that finds 1 to so many values here starts no tick and reaches no limit: it inserts, and that is all. 0
     /// once closed.
-    std::size_t calm = no_limit - 2;
+    std::size_t uneventful = no_limit - 2;
     std::uint64_t coalesced = 0;
     Table table;
 
@@ -77,8 +77,8 @@ struct alignas(128) stripe {
     void enter_next() noexcept { lock.lock_next(tickets); }
 
     /// True if a write that finds so many values needs no look. The lock is held.
-    [[nodiscard]] bool is_calm_at(std::size_t size) const noexcept {
-        return size - 1 < calm;  // one comparison for both bounds: below 0 comes the largest number
+    [[nodiscard]] bool is_uneventful_at(std::size_t size) const noexcept {
+        return size - 1 < uneventful;  // one comparison for both bounds: below 0 comes the largest number
     }
 
     /// How many values are welcome. The lock is held.
@@ -136,7 +136,7 @@ struct alignas(128) stripe {
     /// No write is accepted from this instant on. The lock is held.
     void close() noexcept {
         closed = true;
-        calm = 0;
+        uneventful = 0;
     }
 };
 
@@ -205,7 +205,7 @@ public:
         limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
         for (auto& one : stripes_) {
             // Where the stripes count together, every write looks.
-            if (!one.closed) one.calm = limits_.counts || limits_.drain_at < 2 ? 0 : limits_.drain_at - 2;
+            if (!one.closed) one.uneventful = limits_.counts || limits_.drain_at < 2 ? 0 : limits_.drain_at - 2;
         }
         if (total >= limits_.capacity) return drain_trigger::capacity;
         if (total >= limits_.threshold) return drain_trigger::threshold;

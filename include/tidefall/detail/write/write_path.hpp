@@ -37,8 +37,8 @@ public:
     write_path(std::shared_ptr<buffer_core<Table>> core, std::shared_ptr<partition_set<Table> const> partitions,
                router const& routes, options const& how) noexcept
         : stripes_(core->stripes.get()),
-          routes_(routes),
           home_(core->home),
+          routes_(routes),
           overflow_(how.overflow),
           core_(std::move(core)),
           partitions_(std::move(partitions)) {}
@@ -63,10 +63,10 @@ public:
         auto& stripe = stripes_[to];
         stripe.enter();
         std::size_t before = stripe.table.size();
-        bool const calm = stripe.is_calm_at(before);
+        bool const uneventful = stripe.is_uneventful_at(before);
         std::size_t count = most;
-        if (calm) [[likely]] {
-            count = (std::min)(most, stripe.calm + 1 - before);
+        if (uneventful) [[likely]] {
+            count = (std::min)(most, stripe.uneventful + 1 - before);
         } else {
             for (blocked_write blocked; (count = (std::min)(most, stripe.room())) == 0;) {
                 if (would_only_change(stripe, changes_only)) {
@@ -96,7 +96,7 @@ public:
         } else if (coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
             ++stripe.coalesced;
         }
-        if (calm) [[likely]] {
+        if (uneventful) [[likely]] {
             stripe.lock.unlock();
         } else {
             unlock_and_look(stripe, before);
@@ -273,8 +273,8 @@ private:
 
     // Invariant: nothing here changes.
     stripe<Table>* stripes_;  ///< core_'s: a write finds its stripe with one look-up
-    router routes_;
     home_process home_;
+    router routes_;
     overflow_policy overflow_;
     std::shared_ptr<buffer_core<Table>> core_;
     std::shared_ptr<partition_set<Table> const> partitions_;
