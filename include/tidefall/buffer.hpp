@@ -16,12 +16,12 @@
 #pragma once
 
 #include <tidefall/detail/base/fork.hpp>
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/to_size.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/partition_set.hpp>
 #include <tidefall/detail/drain/processor.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/write/router.hpp>
 #include <tidefall/detail/write/write_path.hpp>
 #include <tidefall/options.hpp>

@@ -16,7 +16,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/text/type_name.hpp>
 #include <tidefall/environment.hpp>
 #include <tidefall/results.hpp>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Options that come from elsewhere: `options_overlay`, some options to be laid over others, and what whoever runs the
-// program has to say:
+// Options that come from elsewhere: what whoever runs the program has to say.
 //
 //     auto how = tidefall::options_from_environment("MYAPP_EVENTS", {.name = "events", .processing_interval = 1s});
 //     // MYAPP_EVENTS_PROCESSING_INTERVAL=500ms MYAPP_EVENTS_CAPACITY=10000 myapp
@@ -27,27 +26,6 @@ extern "C" char** environ;  // NOLINT(readability-redundant-declaration)
 #endif
 
 namespace tidefall::inline v0 {
-
-/// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
-/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
-/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
-struct options_overlay {
-    std::optional<std::string> name = {};
-    std::optional<std::size_t> partitions = {};
-    std::optional<std::chrono::nanoseconds> processing_interval = {};
-    std::optional<std::size_t> processing_batch_size = {};
-    std::optional<std::chrono::nanoseconds> processing_timeout = {};
-    std::optional<tidefall::timeout_action> timeout_action = {};
-    std::optional<std::optional<std::size_t>> drain_threshold = {};
-    std::optional<std::optional<std::size_t>> capacity = {};
-    std::optional<overflow_policy> overflow = {};
-    std::optional<std::chrono::nanoseconds> overflow_timeout = {};
-    std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
-    std::optional<destruction_action> calls_at_destruction = {};
-    std::optional<unheard_action> unheard = {};
-    std::optional<std::shared_ptr<telemetry_hook>> telemetry = {};
-    std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
-};
 
 namespace detail {
 

@@ -13,7 +13,7 @@
 #pragma once
 
 #include <tidefall/buffer.hpp>
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/write/bulk_write.hpp>
 #include <tidefall/hash_map_table.hpp>
 

@@ -47,8 +47,8 @@
 
 #include <tidefall/format.hpp>
 
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/drain/processor.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <cerrno>
 #include <cstdint>

@@ -38,7 +38,7 @@
 // tidefall_drains_total and not yet by tidefall_processing_duration_seconds_count.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/text/prometheus_text.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>

@@ -4,10 +4,10 @@
 //
 //     tidefall::queue<event> events({.name = "events", .processing_interval = 1s}, processor);
 //
-// `environment.hpp` has more: options laid over others, and what the environment says.
+// `environment.hpp` has what the environment says.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/version.hpp>
 
 #include <algorithm>
@@ -115,6 +115,27 @@ struct options {
     /// The threads that serve the buffer. None: the buffer has its own, min(partitions, default_partitions())
     /// workers.
     std::shared_ptr<tidefall::runtime> runtime = {};
+};
+
+/// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
+/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
+/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
+struct options_overlay {
+    std::optional<std::string> name = {};
+    std::optional<std::size_t> partitions = {};
+    std::optional<std::chrono::nanoseconds> processing_interval = {};
+    std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::chrono::nanoseconds> processing_timeout = {};
+    std::optional<tidefall::timeout_action> timeout_action = {};
+    std::optional<std::optional<std::size_t>> drain_threshold = {};
+    std::optional<std::optional<std::size_t>> capacity = {};
+    std::optional<overflow_policy> overflow = {};
+    std::optional<std::chrono::nanoseconds> overflow_timeout = {};
+    std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
+    std::optional<destruction_action> calls_at_destruction = {};
+    std::optional<unheard_action> unheard = {};
+    std::optional<std::shared_ptr<telemetry_hook>> telemetry = {};
+    std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
 };
 
 /// A partial update: what it names changes, all or nothing, and everything else stays. For `drain_threshold` and

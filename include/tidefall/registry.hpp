@@ -13,7 +13,7 @@
 
 #include <tidefall/buffer.hpp>
 #include <tidefall/detail/base/fork.hpp>
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>

@@ -75,7 +75,7 @@ int main(int count, char** arguments) {
             // hardware_concurrency() apart, sync.hpp is the one place that names these.
             if (!is_sync && std::regex_search(code, names_sync) &&
                 !(is_options && code.find("hardware_concurrency") != std::string::npos)) {
-                fault(entry.path(), i + 1, "names what only detail/base/sync.hpp may name");
+                fault(entry.path(), i + 1, "names what only detail/sync.hpp may name");
             }
             if (code.find("system_clock::now") != std::string::npos) fault(entry.path(), i + 1, "reads the wall clock");
             // Every order is spelled, on the line of the call or, where it is broken, soon after.

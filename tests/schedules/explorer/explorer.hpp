@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Runs threads as fibers of one real thread, and decides at each synchronising operation who runs next: by chance, by
-// priorities, or through all ways there are. instrumented/tidefall/detail/base/sync.hpp makes the library's own
+// priorities, or through all ways there are. instrumented/tidefall/detail/sync.hpp makes the library's own
 // operations calls of this; a scenario writes
 //
 //     TEST_CASE("explored: two writers") {

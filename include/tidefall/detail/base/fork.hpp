@@ -4,7 +4,7 @@
 // locked for ever. So in a child nothing of the parent's is locked, joined or destroyed.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <cstddef>
 #include <cstdint>

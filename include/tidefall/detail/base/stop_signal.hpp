@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <version>
 #if defined(__cpp_lib_jthread)

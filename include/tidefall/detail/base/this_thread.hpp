@@ -8,7 +8,7 @@
 // and reached through it: `thread_lookup`.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <array>
 #include <cstddef>

@@ -3,7 +3,7 @@
 // Arithmetic on points in time that saturates: a duration of nanoseconds::max() means never, and no sum overflows.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 
 namespace tidefall::inline v0::detail {
 

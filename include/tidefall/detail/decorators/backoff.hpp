@@ -3,8 +3,8 @@
 // How long to wait between attempts, and the wait.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -3,8 +3,8 @@
 // A mutex for calls of the user's code: whoever holds it may hold it for long, and may come back for it.
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <system_error>
 

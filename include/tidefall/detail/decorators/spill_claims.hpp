@@ -9,7 +9,7 @@
 #include <tidefall/version.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <tidefall/detail/base/sync.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <memory>
 #include <utility>

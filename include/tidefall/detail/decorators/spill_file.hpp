@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/decorators/spill_claims.hpp>
 #include <tidefall/detail/decorators/spill_output.hpp>
 #include <tidefall/detail/decorators/spill_records.hpp>
+#include <tidefall/detail/sync.hpp>
 #include <tidefall/spill.hpp>
 
 #include <cstdint>

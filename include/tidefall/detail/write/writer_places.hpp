@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/base/sync.hpp>
 #include <tidefall/detail/base/this_thread.hpp>
+#include <tidefall/detail/sync.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -6,7 +6,7 @@
 
 #include <tidefall/version.hpp>
 
-#include "../../../../explorer.hpp"
+#include "../../../explorer.hpp"
 
 #include <chrono>
 #include <cstddef>

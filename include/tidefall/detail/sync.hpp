@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The one place that names a mutex, a condition variable, an atomic, a thread and its own storage, a stop token, a
-// clock, a signal or a yield. It is always included as <tidefall/detail/base/sync.hpp>, so that a test build can put an
+// clock, a signal or a yield. It is always included as <tidefall/detail/sync.hpp>, so that a test build can put an
 // instrumented one before it on the include path and steer the real code from one synchronising operation to the next.
 #pragma once
 
