@@ -294,7 +294,9 @@ private:
         auto const since = limits_.full_since.exchange(not_full, std::memory_order_relaxed);
         auto const refused = limits_.turned_away.exchange(0, std::memory_order_relaxed);
         if (since == not_full) return;
-        limits_.ended[limits_.ended[0] ? 1 : 0] = {now - time_point(nanoseconds(since)), refused};
+        // A write may have found it full while this thread waited for the locks, after `now`.
+        auto const duration = (std::max)(now - time_point(nanoseconds(since)), nanoseconds::zero());
+        limits_.ended[limits_.ended[0] ? 1 : 0] = {duration, refused};
     }
 
     [[nodiscard]] std::size_t count() const noexcept {
