@@ -134,7 +134,8 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
             cycle.request(trigger);
             if (!asked) asked = trigger;
         }
-        REQUIRE(cycle.requested() == asked);
+        REQUIRE(cycle.requested().has_value() == asked.has_value());
+        if (asked) REQUIRE(*cycle.requested() == *asked);
         switch (cycle.now()) {
             case phase::idle: {
                 bool const has_values = random.below(3) > 0;
