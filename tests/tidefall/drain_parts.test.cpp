@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
-#include <optional>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/wait.h>
@@ -120,22 +119,23 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
     drain_cycle cycle;
     std::uint64_t begun = 0;
     std::uint64_t ended = 0;
-    std::optional<drain_trigger> asked;
+    constexpr int none = -1;
+    int asked = none;  // an optional that is empty has g++ 12 warn
     auto const begins = [&](drain_trigger trigger, bool has_values) {
         cycle.begin(trigger, has_values);
         ++begun;
         if (!has_values) ++ended;
-        asked.reset();
+        asked = none;
     };
     bool first = true;
     for (int round = 0; round < 20'000; ++round) {
         if (random.below(4) == 0) {
             auto const trigger = random.below(2) == 0 ? drain_trigger::flush : drain_trigger::threshold;
             cycle.request(trigger);
-            if (!asked) asked = trigger;
+            if (asked == none) asked = static_cast<int>(trigger);
         }
-        REQUIRE(cycle.requested().has_value() == asked.has_value());
-        if (asked) REQUIRE(*cycle.requested() == *asked);
+        auto const requested = cycle.requested();
+        REQUIRE((requested ? static_cast<int>(*requested) : none) == asked);
         switch (cycle.now()) {
             case phase::idle: {
                 bool const has_values = random.below(3) > 0;

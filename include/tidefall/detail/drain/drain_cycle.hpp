@@ -32,7 +32,7 @@ public:
     /// The tables were exchanged. Without values the drain ends here.
     void begin(drain_trigger trigger, bool has_values) noexcept {
         assert(is(phase::idle));
-        requested_.reset();
+        is_requested_ = false;
         ++begun_;
         if (!has_values) {
             ++ended_;
@@ -45,9 +45,11 @@ public:
 
     /// Another drain is to follow the one in progress. The first to ask gives its trigger.
     void request(drain_trigger trigger) noexcept {
-        if (!requested_) requested_ = trigger;
+        if (!std::exchange(is_requested_, true)) requested_ = trigger;
     }
-    [[nodiscard]] std::optional<drain_trigger> requested() const noexcept { return requested_; }
+    [[nodiscard]] std::optional<drain_trigger> requested() const noexcept {
+        return is_requested_ ? std::optional(requested_) : std::nullopt;
+    }
 
     /// A worker has come. True for the first of this drain.
     bool start_run() noexcept {
@@ -94,7 +96,8 @@ private:
     phase phase_ = phase::idle;
     bool started_ = false;
     drain_trigger trigger_ = drain_trigger::interval;
-    std::optional<drain_trigger> requested_;
+    bool is_requested_ = false;  // two fields: g++ 12 warns of an optional that is empty
+    drain_trigger requested_ = drain_trigger::interval;
     std::uint64_t begun_ = 0;
     std::uint64_t ended_ = 0;
 };
