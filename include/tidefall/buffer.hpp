@@ -17,7 +17,6 @@
 
 #include <tidefall/detail/base/fork.hpp>
 #include <tidefall/detail/base/this_thread.hpp>
-#include <tidefall/detail/base/to_size.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/partition_set.hpp>
 #include <tidefall/detail/drain/processor.hpp>
@@ -49,7 +48,7 @@ namespace tidefall::inline v0 {
 class route {
     template <typename Table>
     friend class buffer;
-    explicit route(std::uint64_t to) noexcept : stripe(detail::to_size(to)) {}
+    explicit route(std::size_t to) noexcept : stripe(to) {}
     std::size_t stripe;
 };
 
@@ -136,7 +135,7 @@ public:
     ///
     /// In a callback of the buffer itself it closes and returns at once, and the worker drains what is left.
     ~buffer() {
-        if (home_.left()) {  // what there is is the parent's, and may be locked for ever
+        if (core_->home.left()) {  // what there is is the parent's, and may be locked for ever
             detail::leave_forever(std::move(core_));
             detail::leave_forever(std::move(partitions_));
             detail::leave_forever(std::move(runtime_));
@@ -188,7 +187,7 @@ public:
     void
     update_options(options_update const& update) {
         detail::validate(update);
-        if (home_.left()) return;
+        if (core_->home.left()) return;
         if (update.shutdown_timeout) {
             // Relaxed: one value that stands for itself.
             shutdown_timeout_.store(update.shutdown_timeout->count(), std::memory_order_relaxed);
@@ -205,7 +204,7 @@ public:
     }
     /// The same with a deadline of this call's own.
     drain_report flush(std::chrono::nanoseconds within) {
-        if (home_.left()) return {};
+        if (core_->home.left()) return {};
         require_outside("flush");
         auto const all = partitions_;  // a processor that runs on this thread may destroy the buffer
         return all->flush(deadline(within));
@@ -225,7 +224,7 @@ public:
     }
     /// The same with a deadline of this call's own.
     drain_report stop(std::chrono::nanoseconds within) {
-        if (home_.left()) return {};
+        if (core_->home.left()) return {};
         require_outside("stop");
         return stop_by(deadline(within));
     }
@@ -346,7 +345,6 @@ private:
                                        .thread_name = how.name});
         core_ = std::make_shared<core>(how, static_cast<unsigned>(std::countr_zero(stripes)), runtime_->schedule_,
                                        std::move(process), std::move(undelivered));
-        drops_oldest_ = how.overflow == overflow_policy::drop_oldest;
         leaves_calls_ = how.calls_at_destruction == destruction_action::leave;
         partitions_ = std::make_shared<detail::partition_set<Table> const>(core_, how, stripes);
         writes_.emplace(core_, partitions_, detail::router(core_->places, how.partitions, stripes), how);
@@ -376,24 +374,24 @@ private:
 
     /// After a stop: true where the destructor would wait for a call that runs all the same.
     bool outlived_by_calls() const noexcept {
-        return !home_.left() && !leaves_calls_ && partitions_->is_in_use();
+        return !core_->home.left() && !leaves_calls_ && partitions_->is_in_use();
     }
 
     /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of
     /// this one.
     void begin_stop(std::chrono::nanoseconds within) noexcept {
-        if (home_.left()) return;
+        if (core_->home.left()) return;
         partitions_->close(deadline(within));
     }
 
     /// Gives back what a buffer that stopped needs no more, where others may still call it: its threads and, unless
     /// code of the user is running for it all the same, its callables and its memory. Called once.
     void retire() noexcept {
-        if (home_.left()) return;
+        if (core_->home.left()) return;
         if (!partitions_->is_in_use()) {
             core_->release_processor();
             // A write that makes room calls `undelivered` without a lock.
-            if (!drops_oldest_) core_->release_undelivered();
+            if (!writes_->drops_oldest()) core_->release_undelivered();
             partitions_->retire();
         }
         runtime_.reset();
@@ -408,9 +406,7 @@ private:
     // runtime_, which nothing else looks at. It comes last, so that its threads have ended before what they serve goes.
     std::shared_ptr<core> core_;
     std::optional<detail::write_path<Table>> writes_;
-    detail::home_process const home_;
     bool leaves_calls_ = false;
-    bool drops_oldest_ = false;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
     std::shared_ptr<detail::partition_set<Table> const> partitions_;
     std::shared_ptr<runtime> runtime_;

@@ -95,7 +95,7 @@ private:
 ///
 /// Entries lie flat in the slots of an open-addressed table, about 39 bytes each for a key and a value of 8 bytes just
 /// before the table grows to twice its size, 77 after. A hash that is the user's code is kept beside its entry, 8 bytes
-/// more. Its memory is kept for the next filling, and given back where less than a quarter was needed lately.
+/// more. Its memory is kept for the next filling, and freed where less than a quarter was needed lately.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename K, typename V, typename Hash = std::hash<K>, typename KeyEqual = std::equal_to<K>,

@@ -22,7 +22,7 @@ namespace tidefall::inline v0 {
 ///
 /// Values lie in segments that are appended and never reallocated, so a value stays where it was written. Segments
 /// double from 1 KiB to 64 KiB (or one value, where that is larger) and are kept for the next filling; those that
-/// stay unused are given back.
+/// stay unused are freed.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename T>
@@ -161,7 +161,7 @@ public:
     }
 
     /// Destroys what was not taken and starts over in the same memory. Segments that stayed unused for the last 16
-    /// fillings are given back.
+    /// fillings are freed.
     void clear() noexcept {
         if (first_ == nullptr) return;
         if constexpr (!std::is_trivially_destructible_v<T>) {
@@ -170,7 +170,7 @@ public:
                 std::destroy(rest.begin(), rest.end());
             }
         }
-        give_back_unused();
+        free_unused();
         before_ = 0;
         taken_in_ = nullptr;
         used_ = 1;
@@ -274,7 +274,7 @@ private:
         limit_ = begin_ + one.capacity;
     }
 
-    void give_back_unused() noexcept {
+    void free_unused() noexcept {
         least_unused_ = fillings_ == 0 ? kept_ - used_ : (std::min)(least_unused_, kept_ - used_);
         if (++fillings_ < fillings_to_judge) return;
         fillings_ = 0;

@@ -21,7 +21,7 @@ namespace tidefall::inline v0 {
 ///   none is left. The caller destroys them; the memory stays until `clear`, and nothing is inserted before that. The
 ///   engine gathers short runs.
 /// - `clear()`: destroys what was not taken, and keeps the memory for the next filling.
-/// - `shrink_to_fit()`: gives the memory back. The table is empty.
+/// - `shrink_to_fit()`: frees the memory. The table is empty.
 ///
 /// Optional:
 /// - `coalesces`: a constant, false if each accepted write adds a value; then no write looks whether it did.

@@ -36,7 +36,6 @@ struct allowance {
     bool clock_jumps = true;         ///< time passes where threads could run, also far
     bool lost_notifications = true;  ///< at times, and then whoever waits looks again each second
     bool spurious_wake_ups = true;
-    std::size_t part = 1;  ///< of the number of schedules that is asked for, one in so many: it takes longer
     /// All ways through it are tried where TIDEFALL_PREEMPTIONS is set, with so many preemptions at most.
     bool exhaustively = false;
 };
@@ -158,7 +157,6 @@ public:
         point();
         while (!open_) wait_for(this, clock_time::max());
     }
-    [[nodiscard]] bool is_open() const noexcept { return open_; }
 
 private:
     bool open_ = false;

@@ -142,9 +142,9 @@ private:
 /// Threads that each write so many values, which no other thread writes.
 class writers {
 public:
-    writers(subject& to, std::size_t count, int values, int first = 0) {
+    writers(subject& to, std::size_t count, int values) {
         for (std::size_t i = 0; i < count; ++i) {
-            threads_.emplace_back([&to, values, base = first + static_cast<int>(i) * 100] {
+            threads_.emplace_back([&to, values, base = static_cast<int>(i) * 100] {
                 for (int n = 0; n < values; ++n) to.push(base + n);
             });
         }

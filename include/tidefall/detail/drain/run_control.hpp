@@ -142,7 +142,7 @@ public:
         if (!is(phase::calling) || !call_.is(call.number) || stop_.is_expired()) return;
         if (!schedule_.jobs.abandon_call(*call.worker, task_)) return;
         ledger_.abandon_call(call_.abandon());
-        spare_tables_ = std::move(tables);
+        spare_tables_.swap(tables);  // those of an earlier call are destroyed after the lock, with the parameter
         cycle_.abandon_call();
         unwatch();
     }

@@ -8,7 +8,7 @@
 
 namespace tidefall::inline v0::detail {
 
-/// When the timer is to look at a partition: for its tick, and to give memory back.
+/// When the timer is to look at a partition: for its tick, and to free memory.
 ///
 /// A tick is due one interval after a write found the partition empty. Memory that a partition no longer needs is freed
 /// ten intervals after its last swap or drain: that look is called a trim.

@@ -196,7 +196,7 @@ public:
         return {std::addressof(at({taken_in_, rest.first()}).value), count};
     }
 
-    /// As the concept `table` says. Memory of which no quarter was needed for 16 fillings is given back, and the next
+    /// As the concept `table` says. Memory of which no quarter was needed for 16 fillings is freed, and the next
     /// filling begins with what was.
     void clear() noexcept {
         if (slots_ == nullptr) return;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tidefall/detail/base/this_thread.hpp>
+#include <tidefall/detail/base/to_size.hpp>
 #include <tidefall/detail/write/writer_places.hpp>
 
 #include <bit>
@@ -31,8 +32,8 @@ public:
     }
 
     /// The one of a mixed hash: its highest bits choose the partition, the next ones the stripe.
-    [[nodiscard]] std::uint64_t by_hash(std::uint64_t hash) const noexcept {
-        return (hash >> 32) * stripe_count_ >> 32;
+    [[nodiscard]] std::size_t by_hash(std::uint64_t hash) const noexcept {
+        return to_size((hash >> 32) * stripe_count_ >> 32);
     }
 
     /// In the same partition, the one that the calling thread keeps to.

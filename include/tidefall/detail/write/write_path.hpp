@@ -44,6 +44,7 @@ public:
           partitions_(std::move(partitions)) {}
 
     [[nodiscard]] router const& routes() const noexcept { return routes_; }
+    [[nodiscard]] bool drops_oldest() const noexcept { return overflow_ == overflow_policy::drop_oldest; }
 
     struct write_result {
         write_status status;
@@ -181,7 +182,7 @@ private:
             one->tell_full();
             return enter_again(stripe);
         }
-        if (overflow_ == overflow_policy::drop_oldest && !inside_drop::of(core_->this_thread, core_.get())) {
+        if (drops_oldest() && !inside_drop::of(core_->this_thread, core_.get())) {
             return overflow_step::make_room_after;
         }
         if (overflow_ != overflow_policy::block || !write.in_time || inside_any_callback()) {
@@ -232,7 +233,7 @@ private:
         return *(*partitions_)[index_of(one)];
     }
 
-    /// The end of a write that may have to set a tick, start a drain, or make room for what it inserted: then the
+    /// The end of a write that may have to plan a tick, start a drain, or make room for what it inserted: then the
     /// oldest value goes to `undelivered` on this thread. What moving that throws takes the insertion back. The
     /// stripe's lock is held; releases it.
 #if defined(__GNUC__)
@@ -243,8 +244,7 @@ private:
         bool const first = before == 0 && stripe.table.size() > 0;
         bool const crossed = stripe.crossed_limit(before);
         bool const full = stripe.limits->drain_at == stripe.limits->capacity;
-        bool const over = overflow_ == overflow_policy::drop_oldest && before >= stripe.limits->capacity &&
-                          stripe.table.size() > before;
+        bool const over = drops_oldest() && before >= stripe.limits->capacity && stripe.table.size() > before;
         if constexpr (has_oldest<Table>) {
             if (over) return unlock_and_drop_oldest(stripe);
         }
