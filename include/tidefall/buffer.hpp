@@ -103,6 +103,11 @@ public:
         static_assert(!std::is_constructible_v<std::decay_t<Processor>, Processor> || processor_for<Processor, Table>,
                       "the processor must be callable as f(std::span<V>) or f(std::span<V const>), each also with a "
                       "std::stop_token, or as f(Table), also with a std::stop_token; V is the buffer's value_type");
+        static_assert(!processor_for<Processor, Table> || detail::is_heard<std::decay_t<Processor>, Table>(),
+                      "the processor's result would be lost: return a tidefall::batch_result that says what was not "
+                      "taken, throw, or discard the result by static_cast<void>");
+        static_assert(!processor_for<Processor, Table> || detail::may_say_so<std::decay_t<Processor>, Table>(),
+                      "a processor of whole tables takes them whole: a batch_result is for one that takes batches");
         static_assert(!std::is_constructible_v<std::decay_t<Undelivered>, Undelivered> ||
                           std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> ||
                           undelivered_for<Undelivered, value_type>,

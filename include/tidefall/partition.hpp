@@ -194,7 +194,9 @@ private:
 
     // ---- called by the scheduler
 
-    void on_tick(time_point now) noexcept override { control_.tick(now); }
+    void on_tick(time_point now) noexcept override {
+        if (control_.tick(now)) core_->changed();
+    }
 
     /// A call may have taken too long, or a stop expired beside it.
     void on_overdue(time_point now) noexcept override {
@@ -224,10 +226,16 @@ private:
             tell_limits();
             report_.processing_started(start.swapped, start.trigger);
         }
-        switch (deliver(start, until)) {
+        detail::nanoseconds delay{};
+        switch (deliver(start, until, delay)) {
             case delivery::outcome::abandoned: return false;
             case delivery::outcome::paused:
                 if (control_.pause()) return true;
+                return_drained();
+                clear_drained();
+                break;
+            case delivery::outcome::put_off:
+                if (control_.put_off(delay)) return false;
                 return_drained();
                 [[fallthrough]];
             case delivery::outcome::ended:
@@ -262,8 +270,8 @@ private:
     // ---- without the mutex
 
     /// The delivery is gone when it returns, so that another may follow.
-    typename delivery::outcome deliver(detail::run_start const& start, time_point until) {
-        delivery one(*core_, control_, report_, drained_, gathered_);
+    typename delivery::outcome deliver(detail::run_start const& start, time_point until, detail::nanoseconds& delay) {
+        delivery one(*core_, control_, report_, drained_, again_, gathered_);
         try {
             auto const result = one.run(start, until);
             if (result == delivery::outcome::expired) {
@@ -271,6 +279,7 @@ private:
                 one.return_rest(failure_reason::stopped);
                 return_waiting();
             }
+            delay = one.delay();
             return result;
         } catch (...) {  // a forced unwind left a call
             if (one.is_taken_over()) {
@@ -330,8 +339,9 @@ private:
         report_.dropped(failure_reason::stopped, size);
     }
 
-    /// Returns what the drained tables still hold.
+    /// Returns what no call has: a batch that was to be offered again, and what the drained tables hold.
     void return_drained() noexcept {
+        report_.return_undelivered(std::exchange(again_.values, {}), failure_reason::stopped);
         for (auto run = drained_->take(); !run.empty(); run = drained_->take()) {
             report_.return_undelivered(run, failure_reason::stopped);
         }
@@ -347,8 +357,9 @@ private:
     std::shared_ptr<core> const core_;
     detail::reporter<Table> report_;
     detail::stripe_set<Table> stripes_;
-    // Invariant: these two are the worker's that runs a drain, and the control's while none is in progress.
+    // Invariant: these three are the worker's that runs a drain, and the control's while none is in progress.
     std::shared_ptr<drained_tables> drained_;
+    detail::offered_again<value_type> again_;
     detail::scratch<value_type> gathered_;
     timeout_action const action_;
     detail::drain_control control_;

@@ -6,8 +6,11 @@
 #include <tidefall/detail/base/stop_signal.hpp>
 #include <tidefall/results.hpp>
 
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 namespace tidefall::inline v0 {
 namespace detail {
@@ -27,35 +30,168 @@ struct delivered<Table> {
 template <typename Table>
 using delivered_table = typename delivered<Table>::type;
 
+/// What a processor takes beside its batch or table.
+enum class beside : std::uint8_t { info_and_token, token, info, nothing, cannot_be_called };
+
+template <beside Way, typename F, typename Argument>
+constexpr bool can_be_called() {
+    if constexpr (Way == beside::info) return std::is_invocable_v<F&, Argument, batch_info const&>;
+    if constexpr (Way == beside::nothing) return std::is_invocable_v<F&, Argument>;
 #if defined(__cpp_lib_jthread)
-template <typename F, typename Argument>
-inline constexpr bool takes_with_token = std::is_invocable_v<F&, Argument, stop_token>;
-#else
-template <typename F, typename Argument>
-inline constexpr bool takes_with_token = false;
+    if constexpr (Way == beside::info_and_token)
+        return std::is_invocable_v<F&, Argument, batch_info const&, stop_token>;
+    if constexpr (Way == beside::token) return std::is_invocable_v<F&, Argument, stop_token>;
 #endif
+    return false;
+}
 
-enum class processor_form { span_token, const_span_token, span, const_span, table_token, table, none };
+constexpr beside after(beside way) noexcept {
+    return static_cast<beside>(static_cast<std::uint8_t>(way) + 1);
+}
 
-template <typename F, typename Table>
+/// The first of these ways in which `f` can be called with that argument.
+template <typename F, typename Argument, beside Way = beside::info_and_token>
+constexpr beside called_with() {
+    if constexpr (Way == beside::cannot_be_called)
+        return Way;
+    else if constexpr (can_be_called<Way, F, Argument>())
+        return Way;
+    else
+        return called_with<F, Argument, after(Way)>();
+}
+
+/// Calls `f` in that way. `token()` gives the stop token.
+template <beside Way, typename F, typename Argument, typename Token>
+decltype(auto) call_with(F& f, Argument&& argument, [[maybe_unused]] batch_info const& info,
+                         [[maybe_unused]] Token&& token) {
+    if constexpr (Way == beside::info_and_token)
+        return std::invoke(f, std::forward<Argument>(argument), info, token());
+    else if constexpr (Way == beside::token)
+        return std::invoke(f, std::forward<Argument>(argument), token());
+    else if constexpr (Way == beside::info)
+        return std::invoke(f, std::forward<Argument>(argument), info);
+    else
+        return std::invoke(f, std::forward<Argument>(argument));
+}
+
+enum class taken_as : std::uint8_t { batch, const_batch, table, nothing };
+
+/// In which of its forms a buffer calls a processor.
+struct processor_form {
+    taken_as what = taken_as::nothing;
+    beside also = beside::cannot_be_called;
+
+    friend bool operator==(processor_form const&, processor_form const&) = default;
+
+    [[nodiscard]] constexpr bool takes_token() const noexcept {
+        return also == beside::info_and_token || also == beside::token;
+    }
+};
+
+/// The forms are tried in the order of `beside`, in each a mutable batch first, and tables last. What comes after the
+/// first that fits is not looked at: a generic callable may not compile with it.
+template <typename F, typename Table, beside Way = beside::info_and_token>
 constexpr processor_form form_of() {
     using value = typename Table::value_type;
-    using batch = std::span<value>;
-    using const_batch = std::span<value const>;
-    if constexpr (takes_with_token<F, batch>)
-        return processor_form::span_token;
-    else if constexpr (takes_with_token<F, const_batch>)
-        return processor_form::const_span_token;
-    else if constexpr (std::is_invocable_v<F&, batch>)
-        return processor_form::span;
-    else if constexpr (std::is_invocable_v<F&, const_batch>)
-        return processor_form::const_span;
-    else if constexpr (takes_with_token<F, delivered_table<Table>>)
-        return processor_form::table_token;
-    else if constexpr (std::is_invocable_v<F&, delivered_table<Table>>)
-        return processor_form::table;
-    else
-        return processor_form::none;
+    if constexpr (Way == beside::cannot_be_called) {
+        constexpr auto table = called_with<F, delivered_table<Table>>();
+        return {table == beside::cannot_be_called ? taken_as::nothing : taken_as::table, table};
+    } else if constexpr (can_be_called<Way, F, std::span<value>>()) {
+        return {taken_as::batch, Way};
+    } else if constexpr (can_be_called<Way, F, std::span<value const>>()) {
+        return {taken_as::const_batch, Way};
+    } else {
+        return form_of<F, Table, after(Way)>();
+    }
+}
+
+/// Something that is waited for: a coroutine's task, a future.
+template <typename R>
+concept answers_later = requires {
+    typename R::promise_type;
+}
+|| requires(R& one) {
+    one.await_ready();
+}
+|| requires(R&& one) {
+    std::forward<R>(one).operator co_await();
+}
+|| requires(R&& one) {
+    operator co_await(std::forward<R>(one));
+}
+|| requires(R& one) {
+    one.valid();
+    one.wait();
+};
+
+/// A success or a failure.
+template <typename R>
+concept reports_status = std::is_same_v<R, bool> || std::is_enum_v<R> || requires(R const& one) {
+    one.has_value();
+    one.error();
+} || requires(R const& one) {
+    one.value();
+    one.category();
+    one.message();
+};
+
+/// A result of a processor that says something which nobody would hear.
+template <typename Result, typename R = std::remove_cvref_t<Result>>
+inline constexpr bool is_lost_result = answers_later<R> || reports_status<R>;
+template <typename Result>
+inline constexpr bool is_lost_result<Result, void> = false;
+
+template <typename Result>
+inline constexpr bool is_batch_result = std::is_same_v<std::remove_cvref_t<Result>, batch_result>;
+
+/// What `f` gives back where it is called in that way.
+template <beside Way, typename F, typename Argument>
+struct given_back {
+    using type = void;
+};
+#if defined(__cpp_lib_jthread)
+template <typename F, typename Argument>
+struct given_back<beside::info_and_token, F, Argument> {
+    using type = std::invoke_result_t<F&, Argument, batch_info const&, stop_token>;
+};
+template <typename F, typename Argument>
+struct given_back<beside::token, F, Argument> {
+    using type = std::invoke_result_t<F&, Argument, stop_token>;
+};
+#endif
+template <typename F, typename Argument>
+struct given_back<beside::info, F, Argument> {
+    using type = std::invoke_result_t<F&, Argument, batch_info const&>;
+};
+template <typename F, typename Argument>
+struct given_back<beside::nothing, F, Argument> {
+    using type = std::invoke_result_t<F&, Argument>;
+};
+template <typename F, typename Argument>
+using result_of = typename given_back<called_with<F, Argument>(), F, Argument>::type;
+
+template <typename F, typename Table, taken_as What = form_of<F, Table>().what>
+struct processor_result {
+    using type = result_of<F, delivered_table<Table>>;
+};
+template <typename F, typename Table>
+struct processor_result<F, Table, taken_as::batch> {
+    using type = result_of<F, std::span<typename Table::value_type>>;
+};
+template <typename F, typename Table>
+struct processor_result<F, Table, taken_as::const_batch> {
+    using type = result_of<F, std::span<typename Table::value_type const>>;
+};
+
+/// False for a processor whose result says something that a buffer of `Table` would not hear.
+template <typename F, typename Table>
+constexpr bool is_heard() {
+    return !is_lost_result<typename processor_result<F, Table>::type>;
+}
+/// False for one that takes whole tables and says which of their values it took.
+template <typename F, typename Table>
+constexpr bool may_say_so() {
+    return form_of<F, Table>().what != taken_as::table || !is_batch_result<typename processor_result<F, Table>::type>;
 }
 
 }  // namespace detail
@@ -63,7 +199,7 @@ constexpr processor_form form_of() {
 /// True for a callable that a buffer of `Table` accepts as its processor.
 template <typename F, typename Table>
 concept processor_for = std::is_constructible_v<std::decay_t<F>, F> && detail::form_of<std::decay_t<F>, Table>()
-!= detail::processor_form::none;
+.what != detail::taken_as::nothing;
 
 /// True for a callable that a buffer of values `V` accepts for what its processor did not take.
 template <typename F, typename V>

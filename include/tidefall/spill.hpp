@@ -20,6 +20,9 @@
 //     the file      8 bytes, "TFSPILL" and 1; then records, one after the other
 //     a record      4 bytes, F5 54 46 A7; u32, the length of the payload; u32, a checksum; the payload
 //     the checksum  CRC-32C of the record's offset in the file as u64, its length as u32, and its payload
+//     a gap         4 bytes, F5 54 46 A8; u32, a length; u32, the checksum without a payload; so many bytes: where
+//                   records were that went back to the processor. A reader of 0.9 takes it for damage, and finds them
+//                   once more
 //
 // The payload is what the encoding made of one value. A crash, or a disk that is full, may leave a record torn at the
 // end: `read_spill` says so, and `with_spill` cuts it off when it opens the file. Damage anywhere else costs the
@@ -70,9 +73,22 @@ struct spill_report {
     std::uint64_t records = 0;        ///< whole ones
     std::uint64_t bytes = 0;          ///< of their payload
     std::uint64_t damaged_bytes = 0;  ///< in between, that are part of no whole record
+    std::uint64_t removed_bytes = 0;  ///< of records that went back to the processor
     std::uint64_t torn_bytes = 0;     ///< after the last whole record: what a crash tore, most likely
 
     friend bool operator==(spill_report const&, spill_report const&) = default;
+};
+
+/// What a spill file that is open holds, and what became of values since it was opened.
+struct spill_stats {
+    std::uint64_t records = 0;      ///< in the file
+    std::uint64_t bytes = 0;        ///< of these records, with 12 for each beside its payload
+    std::uint64_t written = 0;      ///< values
+    std::uint64_t replayed = 0;     ///< values that were delivered and left the file
+    std::uint64_t refused = 0;      ///< values that could not be written
+    std::uint64_t undecodable = 0;  ///< records that were set aside, since `decode` threw
+
+    friend bool operator==(spill_stats const&, spill_stats const&) = default;
 };
 
 namespace detail {
@@ -106,14 +122,19 @@ spill_reading read_spill_records(std::filesystem::path const& path, File& file, 
         return result;
     }
     for (std::uint64_t at = header; at < size;) {
-        auto const next = or_error([&] { return in.read_record(at, bytes) ? at : in.find_record(at + 1, bytes); });
-        (next < size ? report.damaged_bytes : report.torn_bytes) += next - at;
-        at = next;
-        if (at == size) break;
-        f(std::string_view(bytes));
-        ++report.records;
-        report.bytes += bytes.size();
-        at += spill_prefix + bytes.size();
+        auto const piece = or_error([&] { return in.next(at, bytes); });
+        switch (piece.what) {
+            case spill_input<File>::piece::kind::record:
+                f(std::string_view(bytes));
+                ++report.records;
+                report.bytes += bytes.size();
+                break;
+            case spill_input<File>::piece::kind::gap: report.removed_bytes += piece.end - at; break;
+            case spill_input<File>::piece::kind::damage:
+                (piece.end < size ? report.damaged_bytes : report.torn_bytes) += piece.end - at;
+                break;
+        }
+        at = piece.end;
     }
     return result;
 }

@@ -24,9 +24,6 @@
 
 namespace tidefall::inline v0 {
 
-/// What made a partition swap its table.
-enum class drain_trigger : std::uint8_t { interval, threshold, capacity, flush, stop };
-
 /// How a partition came to its end.
 enum class stop_reason : std::uint8_t {
     stopped,   ///< everything had an outcome
@@ -78,13 +75,39 @@ struct processing_exception {
     std::size_t size = 0;           ///< values in the batch
 };
 
-/// A batch was lost, by an exception or a timeout.
+/// Values were lost, by an exception, a timeout, or since the processor rejected them.
 struct processing_failed {
     std::string_view buffer = {};
     std::size_t partition = 0;
     std::chrono::system_clock::time_point system_time = {};
     failure_reason reason = failure_reason::exception;
-    std::size_t size = 0;  ///< values in the batch
+    std::size_t size = 0;  ///< the values of the batch that are lost
+};
+
+/// A call of the processor was over and some of its batch, or all, is to be offered again.
+struct batch_retried {
+    std::string_view buffer = {};
+    std::size_t partition = 0;
+    std::chrono::system_clock::time_point system_time = {};
+    std::exception_ptr error = {};        ///< what the processor gave as the reason; may be null
+    std::size_t size = 0;                 ///< the values that are
+    std::size_t attempt = 1;              ///< that was over, from 1
+    std::chrono::nanoseconds delay = {};  ///< until the next one, unless the buffer closes before
+};
+
+/// Values that were not delivered went to a spill file (decorators.hpp).
+struct values_spilled {
+    std::string_view buffer = {};
+    std::size_t partition = 0;
+    std::exception_ptr error = {};  ///< why they were not delivered; may be null
+    std::size_t size = 0;
+};
+
+/// Values of a spill file were delivered, and left it.
+struct values_replayed {
+    std::string_view buffer = {};
+    std::size_t partition = 0;
+    std::size_t size = 0;
 };
 
 /// Values were dropped: by overflow (summed, at the next drain) or at the deadline of `stop`.
@@ -135,6 +158,9 @@ public:
     virtual void on_processing_exception(processing_exception const&) {}
     virtual void on_processing_failed(processing_failed const&) {}
     virtual void on_items_dropped(items_dropped const&) {}
+    virtual void on_batch_retried(batch_retried const&) {}
+    virtual void on_values_spilled(values_spilled const&) {}
+    virtual void on_values_replayed(values_replayed const&) {}
     virtual void on_partition_full(partition_full const&) {}
     virtual void on_partition_room(partition_room const&) {}
 };
@@ -154,6 +180,9 @@ public:
     }
     void on_processing_failed(processing_failed const& e) override { all(&telemetry_hook::on_processing_failed, e); }
     void on_items_dropped(items_dropped const& e) override { all(&telemetry_hook::on_items_dropped, e); }
+    void on_batch_retried(batch_retried const& e) override { all(&telemetry_hook::on_batch_retried, e); }
+    void on_values_spilled(values_spilled const& e) override { all(&telemetry_hook::on_values_spilled, e); }
+    void on_values_replayed(values_replayed const& e) override { all(&telemetry_hook::on_values_replayed, e); }
     void on_partition_full(partition_full const& e) override { all(&telemetry_hook::on_partition_full, e); }
     void on_partition_room(partition_room const& e) override { all(&telemetry_hook::on_partition_room, e); }
 

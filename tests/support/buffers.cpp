@@ -45,9 +45,10 @@ std::unique_ptr<buffer_interface<T>> make(tidefall::options how, processor_of<T>
                 if (back) back(values_of<value, T>(batch).get(), why);
             });
     };
-    if (process.with_token) {
-        return with([f = std::move(process.with_token)](std::span<value> batch, std::stop_token token) {
-            f(values_of<value, T>(batch).get(), std::move(token));
+    if (process.full) {
+        return with([f = std::move(process.full)](std::span<value> batch, tidefall::batch_info const& info,
+                                                  std::stop_token token) {
+            return f(values_of<value, T>(batch).get(), info, std::move(token));
         });
     }
     if (process.plain) {

@@ -38,15 +38,23 @@ struct parcel {
     friend int number_of(parcel const& one) { return one.number; }
 };
 
-/// Any of the forms of a processor. In table mode it receives the values of the table.
+/// Any of the forms of a processor, `says(batch, info)` among them, which returns a `batch_result`. In table mode it
+/// receives the values of the table.
 template <typename T>
 struct processor_of {
     template <typename F>
         requires(!std::is_same_v<std::remove_cvref_t<F>, processor_of>)
     processor_of(F&& f) {  // NOLINT(google-explicit-constructor)
         using callable = std::remove_cvref_t<F>;
-        if constexpr (std::is_invocable_v<callable&, std::span<T>, std::stop_token>) {
-            with_token = std::forward<F>(f);
+        if constexpr (std::is_invocable_v<callable&, std::span<T>, tidefall::batch_info const&>) {
+            full = [its = std::forward<F>(f)](std::span<T> batch, tidefall::batch_info const& info,
+                                              std::stop_token const&) mutable { return its(batch, info); };
+        } else if constexpr (std::is_invocable_v<callable&, std::span<T>, std::stop_token>) {
+            full = [its = std::forward<F>(f)](std::span<T> batch, tidefall::batch_info const&,
+                                              std::stop_token token) mutable {
+                its(batch, std::move(token));
+                return tidefall::batch_result();
+            };
         } else if constexpr (std::is_invocable_v<callable&, std::span<T>>) {
             plain = std::forward<F>(f);
         } else {
@@ -54,7 +62,7 @@ struct processor_of {
         }
     }
 
-    std::function<void(std::span<T>, std::stop_token)> with_token;
+    std::function<tidefall::batch_result(std::span<T>, tidefall::batch_info const&, std::stop_token)> full;
     std::function<void(std::span<T>)> plain;
     std::function<void(std::vector<T>)> whole;
 };

@@ -5,6 +5,7 @@
 
 #include <tidefall/telemetry.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <mutex>
@@ -120,6 +121,17 @@ public:
     void on_processing_failed(tidefall::processing_failed const& e) override {
         add("processing_failed", e.partition, " " + std::to_string(e.size) + " " + reason(e.reason));
     }
+    void on_batch_retried(tidefall::batch_retried const& e) override {
+        add("batch_retried", e.partition,
+            " " + std::to_string(e.size) + " attempt " + std::to_string(e.attempt) + " " +
+                std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(e.delay).count()) + "ms");
+    }
+    void on_values_spilled(tidefall::values_spilled const& e) override {
+        add("values_spilled", e.partition, " " + std::to_string(e.size));
+    }
+    void on_values_replayed(tidefall::values_replayed const& e) override {
+        add("values_replayed", e.partition, " " + std::to_string(e.size));
+    }
     void on_items_dropped(tidefall::items_dropped const& e) override {
         add("items_dropped", e.partition, " " + std::to_string(e.size) + " " + reason(e.reason));
     }
@@ -132,7 +144,7 @@ public:
 
 private:
     static std::string reason(tidefall::failure_reason why) {
-        constexpr char const* names[] = {"exception", "timeout", "overflow", "stopped"};
+        constexpr char const* names[] = {"exception", "timeout", "overflow", "stopped", "rejected"};
         return names[static_cast<std::size_t>(why)];
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// with_retry and serialised, and how the three compose. The spill file has spill.test.cpp.
+// serialised, per_partition and with_split, and how all of them compose. with_retry has retry.test.cpp, the spill file
+// spill.test.cpp.
 #include "../support/buffers.hpp"
 #include "../support/common.hpp"
 #include "../support/files.hpp"
@@ -15,10 +16,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -35,264 +38,16 @@
 #endif
 
 using namespace std::chrono_literals;
-using std::chrono::nanoseconds;
 using tests::latch;
 using tests::one_partition;
-using tidefall::retry_options;
+using tidefall::batch_info;
+using tidefall::batch_result;
+using tidefall::per_partition;
 using tidefall::serialised;
 using tidefall::with_retry;
 using tidefall::with_spill;
+using tidefall::with_split;
 using items_queue = tidefall::queue<int>;
-using delays = std::vector<nanoseconds>;
-
-namespace {
-
-/// Writes down what it is asked to wait for, and does not.
-struct no_wait {
-    delays& all;
-    void operator()(nanoseconds delay, std::stop_token const&) const { all.push_back(delay); }
-};
-
-/// Throws "1", "2" … as often as it is told to, and writes down every batch.
-struct failing {
-    int failures;
-    std::vector<std::vector<int>>& batches;
-    void operator()(std::span<int const> batch) const {
-        batches.emplace_back(batch.begin(), batch.end());
-        auto const call = static_cast<int>(batches.size());
-        if (call <= failures) throw std::runtime_error(std::to_string(call));
-    }
-};
-
-std::string message_of(std::exception_ptr const& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (std::exception const& known) {
-        return known.what();
-    }
-}
-
-/// What a batch of one is waited for that fails in every attempt.
-delays delays_of(retry_options how) {
-    delays all;
-    std::vector<std::vector<int>> batches;
-    auto const attempts = how.attempts;
-    how.wait = no_wait{all};
-    auto retry = with_retry(failing{std::numeric_limits<int>::max(), batches}, std::move(how));
-    int const one[] = {1};
-    CHECK_THROWS_AS(retry(std::span<int const>(one)), std::runtime_error);
-    CHECK(batches.size() == attempts);
-    return all;
-}
-
-}  // namespace
-
-TEST_CASE("decorators: a batch is tried again, whole, until a call does not throw") {
-    auto const clock = tidefall::make_manual_runtime();
-    delays waits;
-    std::vector<std::vector<int>> batches;
-    items_queue items(one_partition(clock, 3),
-                      with_retry(failing{2, batches}, {.attempts = 5, .jitter = 0, .wait = no_wait{waits}}));
-    items.push_range(std::vector{1, 2, 3, 4});
-    auto const report = items.flush();
-    CHECK(report.processed == 4);
-    CHECK(report.failed == 0);
-    using all = std::vector<std::vector<int>>;
-    CHECK(batches == all{{1, 2, 3}, {1, 2, 3}, {1, 2, 3}, {4}});
-    CHECK(waits == delays{100ms, 200ms});
-}
-
-TEST_CASE("decorators: what the last attempt threw is thrown on") {
-    auto const clock = tidefall::make_manual_runtime();
-    delays waits;
-    std::vector<std::vector<int>> batches;
-    tests::returns<int> back;
-    items_queue items(one_partition(clock), with_retry(failing{100, batches}, {.attempts = 3, .wait = no_wait{waits}}),
-                      back);
-    items.push(7);
-    CHECK(items.flush().failed == 1);
-    CHECK(batches.size() == 3);
-    CHECK(waits.size() == 2);
-    REQUIRE(back.all().size() == 1);
-    CHECK(back.values() == std::vector{7});
-    CHECK(message_of(back.all()[0].error) == "3");
-}
-
-TEST_CASE("decorators: delays grow by their factor, up to the longest") {
-    CHECK(delays_of({.attempts = 1}).empty());
-    CHECK(delays_of({.attempts = 6, .first_delay = 100ms, .factor = 3, .max_delay = 1s, .jitter = 0}) ==
-          delays{100ms, 300ms, 900ms, 1s, 1s});
-    CHECK(delays_of({.attempts = 4, .first_delay = 5s, .factor = 1, .jitter = 0}) == delays{5s, 5s, 5s});
-    CHECK(delays_of({.attempts = 3, .first_delay = 0s, .factor = 1e300, .jitter = 0}) == delays{0s, 0s});
-    constexpr auto longest = nanoseconds::max();
-    CHECK(delays_of({.attempts = 4, .first_delay = 1ns, .factor = 1e300, .max_delay = longest, .jitter = 0}) ==
-          delays{1ns, longest, longest});
-    CHECK(delays_of({.attempts = 2, .first_delay = longest, .max_delay = longest, .jitter = 0}) == delays{longest});
-}
-
-TEST_CASE("decorators: jitter takes its part of each delay, and never adds to it") {
-    auto const with = [](double jitter, double drawn) {
-        return delays_of({.attempts = 3, .first_delay = 1s, .jitter = jitter, .random = [=] { return drawn; }});
-    };
-    CHECK(with(0, 0.75) == delays{1s, 2s});
-    CHECK(with(0.5, 0) == delays{1s, 2s});
-    CHECK(with(0.5, 0.5) == delays{750ms, 1500ms});
-    CHECK(with(1, 0.75) == delays{250ms, 500ms});
-    CHECK(with(1, 0) == delays{1s, 2s});
-    // Draws that keep no promise harm nobody.
-    CHECK(with(1, 7) == delays{0s, 0s});
-    CHECK(with(1, -7) == delays{1s, 2s});
-    CHECK(with(1, std::numeric_limits<double>::quiet_NaN()) == delays{0s, 0s});
-
-    auto const own = [] {
-        return delays_of({.attempts = 1001, .first_delay = 1s, .factor = 1, .max_delay = 1s, .jitter = 0.5});
-    };
-    auto const drawn = own();
-    auto const [least, most] = std::minmax_element(drawn.begin(), drawn.end());
-    CHECK(*least >= 500ms);
-    CHECK(*least < 600ms);
-    CHECK(*most > 900ms);
-    CHECK(*most <= 1s);
-    CHECK(own() != drawn);
-}
-
-TEST_CASE("decorators: what is not worth another attempt gets none") {
-    delays waits;
-    std::vector<std::vector<int>> batches;
-    std::vector<std::string> asked;
-    auto retry = with_retry(failing{100, batches}, {.attempts = 5,
-                                                    .retry_if =
-                                                        [&](std::exception_ptr const& error) {
-                                                            asked.push_back(message_of(error));
-                                                            return asked.size() < 2;
-                                                        },
-                                                    .wait = no_wait{waits}});
-    int const one[] = {1};
-    CHECK_THROWS_WITH(retry(std::span<int const>(one)), "2");
-    CHECK(asked == std::vector<std::string>{"1", "2"});
-    CHECK(batches.size() == 2);
-    CHECK(waits.size() == 1);
-}
-
-TEST_CASE("decorators: once the token is stopped there is no further attempt") {
-    std::stop_source source;
-    int calls = 0;
-    delays waits;
-    int const one[] = {1};
-    std::span<int const> const batch(one);
-    SECTION("in the call") {
-        auto retry = with_retry(
-            [&](std::span<int const>, std::stop_token const& token) {
-                ++calls;
-                source.request_stop();
-                throw std::runtime_error(token.stop_requested() ? "stopped" : "another token");
-            },
-            {.wait = no_wait{waits}});
-        CHECK_THROWS_WITH(retry(batch, source.get_token()), "stopped");
-        CHECK(waits.empty());
-    }
-    SECTION("in the wait") {
-        auto retry = with_retry(
-            [&](std::span<int const>) {
-                ++calls;
-                throw std::runtime_error("failed");
-            },
-            {.wait = [&](nanoseconds delay, std::stop_token const& token) {
-                waits.push_back(delay);
-                CHECK(token == source.get_token());
-                source.request_stop();
-            }});
-        CHECK_THROWS_WITH(retry(batch, source.get_token()), "failed");
-        CHECK(waits.size() == 1);
-    }
-    CHECK(calls == 1);
-}
-
-TEST_CASE("decorators: a stop ends the wait that there is by default") {
-    std::stop_source source;
-    latch failed;
-    int calls = 0;
-    auto const delay = GENERATE(as<nanoseconds>(), std::chrono::hours(1), nanoseconds::max());
-    std::string thrown;
-    std::thread worker([&] {
-        auto retry = with_retry(
-            [&](std::span<int const>) {
-                ++calls;
-                failed.open();
-                throw std::runtime_error("failed");
-            },
-            {.first_delay = delay, .max_delay = delay, .jitter = 0});
-        int const one[] = {1};
-        try {
-            retry(std::span<int const>(one), source.get_token());
-        } catch (std::runtime_error const& error) {
-            thrown = error.what();
-        }
-    });
-    failed.wait();
-    source.request_stop();
-    worker.join();
-    CHECK(thrown == "failed");
-    CHECK(calls == 1);
-}
-
-TEST_CASE("decorators: the wait that there is by default ends by itself, and not before") {
-    std::vector<std::chrono::steady_clock::time_point> calls;
-    auto retry = with_retry(
-        [&](std::span<int const>) {
-            calls.push_back(std::chrono::steady_clock::now());
-            if (calls.size() < 3) throw std::runtime_error("failed");
-        },
-        {.first_delay = 1ms, .jitter = 0});
-    int one[] = {1};
-    retry(std::span<int>(one));
-    REQUIRE(calls.size() == 3);
-    CHECK(calls[1] - calls[0] >= 1ms);
-    CHECK(calls[2] - calls[1] >= 2ms);
-}
-
-TEST_CASE("decorators: processing_timeout is for all attempts together") {
-    auto const clock = tidefall::make_manual_runtime();
-    int calls = 0;
-    tests::returns<int> back;
-    auto how = one_partition(clock);
-    how.processing_timeout = 10s;
-    items_queue items(how,
-                      with_retry(
-                          [&](std::span<int const>) {
-                              ++calls;
-                              throw std::runtime_error("failed");
-                          },
-                          {.attempts = 100,
-                           .first_delay = 4s,
-                           .factor = 1,
-                           .jitter = 0,
-                           .wait = [&](nanoseconds delay, std::stop_token const&) { clock->advance(delay); }}),
-                      back);
-    items.push(1);
-    CHECK(items.flush().failed == 1);
-    CHECK(calls == 3);  // at 0 s, 4 s and 8 s
-    REQUIRE(back.all().size() == 1);
-    CHECK(back.all()[0].reason == tidefall::failure_reason::timeout);
-}
-
-TEST_CASE("decorators: bad options of with_retry are refused, by name") {
-    auto const process = [](std::span<int const>) {};
-    using tests::ContainsSubstring;
-    auto const refused = [&](retry_options how, char const* why) {
-        CHECK_THROWS_AS(with_retry(process, how), tidefall::invalid_options);
-        CHECK_THROWS_WITH(with_retry(process, how), ContainsSubstring(why));
-    };
-    refused({.attempts = 0}, "with_retry.attempts is 0, but must be at least 1");
-    refused({.first_delay = -1ns}, "with_retry.first_delay is -1ns, but must be 0 or more");
-    refused({.first_delay = 30s}, "with_retry.max_delay is 10s, but must be at least first_delay, which is 30s");
-    refused({.factor = 0.5}, "with_retry.factor is 0.5");
-    refused({.factor = std::numeric_limits<double>::infinity()}, "with_retry.factor is inf");
-    refused({.factor = std::numeric_limits<double>::quiet_NaN()}, "with_retry.factor is");
-    refused({.jitter = 1.5}, "with_retry.jitter is 1.5");
-    refused({.jitter = -0.5}, "but must be 0 to 1");
-    refused({.jitter = std::numeric_limits<double>::quiet_NaN()}, "with_retry.jitter is");
-}
 
 TEST_CASE("decorators: an empty callable is refused before anything starts") {
     tests::temporary_directory const directory;
@@ -307,6 +62,19 @@ TEST_CASE("decorators: an empty callable is refused before anything starts") {
     CHECK_THROWS_WITH(with_spill(none, directory / "a", encode), ContainsSubstring("with_spill's processor is empty"));
     CHECK_THROWS_WITH(with_spill([](std::span<int const>) {}, directory / "a", no_encoding),
                       ContainsSubstring("with_spill's encoding is empty"));
+    CHECK_THROWS_WITH(tidefall::open_spill<int>(directory / "a", no_encoding),
+                      ContainsSubstring("open_spill's encoding is empty"));
+    CHECK_THROWS_WITH(tidefall::open_spill<int>(directory / "a", encode, std::function<int(std::string_view)>()),
+                      ContainsSubstring("open_spill's decoding is empty"));
+    CHECK_THROWS_WITH(with_spill([](std::span<int const>) {}, std::shared_ptr<tidefall::spill<int>>()),
+                      ContainsSubstring("with_spill's spill is null"));
+    std::function<bool(std::exception_ptr const&)> const no_opinion;
+    CHECK_THROWS_WITH(with_split(none, [](std::exception_ptr const&) { return true; }),
+                      ContainsSubstring("with_split's processor is empty"));
+    CHECK_THROWS_WITH(with_split([](std::span<int const>) {}, no_opinion),
+                      ContainsSubstring("with_split's is_data_error is empty"));
+    std::function<std::function<void(std::span<int>)>(std::size_t)> const no_make;
+    CHECK_THROWS_WITH(per_partition(no_make), ContainsSubstring("per_partition's make is empty"));
     CHECK(!std::filesystem::exists(directory / "a"));
 }
 
@@ -425,12 +193,11 @@ TEST_CASE("decorators: a serialised processor that calls itself is told so, and 
 TEST_CASE("decorators: they compose in any order") {
     tests::temporary_directory const directory;
     auto const clock = tidefall::make_manual_runtime();
-    delays waits;
     int calls = 0;
     int files = 0;
     auto const encode = [](int value) { return std::to_string(value); };
     auto const retried = [&](auto process) {
-        return with_retry(std::move(process), {.attempts = 2, .wait = no_wait{waits}});
+        return with_retry(std::move(process), {.attempts = 2, .first_delay = 1s});
     };
     auto const spilled = [&](auto process) {
         return with_spill(std::move(process), directory / std::to_string(++files), encode, {.sync = false});
@@ -453,8 +220,11 @@ TEST_CASE("decorators: they compose in any order") {
         calls = 0;
         items_queue items(one_partition(clock), std::move(process));
         items.push_range(std::vector{1, 2, 3});
-        auto const report = items.stop();
-        CHECK(report.processed == (is_spilled ? 3 : 0));
+        items.flush();
+        clock->advance(1min);
+        auto const s = items.stats();
+        CHECK(s.processed == (is_spilled ? 3 : 0));
+        CHECK(s.in_flight == 0);
         CHECK(calls == expected_calls);
         if (!is_spilled) return;
         std::string all;
@@ -470,7 +240,7 @@ TEST_CASE("decorators: they compose in any order") {
         run(serialised(spilled(retried(sink(kind)))), true, 2);
         run(spilled(serialised(retried(sink(kind)))), true, 2);
         run(spilled(retried(serialised(sink(kind)))), true, 2);
-        run(retried(retried(sink(kind))), false, 4);
+        run(retried(retried(sink(kind))), false, 2);
         run(serialised(serialised(sink(kind))), false, 1);
     };
     every_order(std::integral_constant<int, 0>());
@@ -497,19 +267,242 @@ TEST_CASE("decorators: a hash map's entries, by const reference") {
 TEST_CASE("decorators: a forced unwind passes all of them: it is not tried again, nor spilled, and the gate opens") {
     tests::temporary_directory const directory;
     int calls = 0;
-    delays waits;
-    auto process = serialised(with_spill(with_retry(
-                                             [&](std::span<int const>) {
-                                                 if (++calls == 1) pthread_exit(nullptr);
-                                             },
-                                             {.wait = no_wait{waits}}),
+    auto process = serialised(with_spill(with_retry([&](std::span<int const>) {
+                                             if (++calls == 1) pthread_exit(nullptr);
+                                         }),
                                          directory / "spill", [](int) { return "value"; }));
     int one[] = {1};
-    std::thread([&] { process(std::span<int>(one)); }).join();
+    std::thread([&] { process(std::span<int>(one), batch_info{}, std::stop_token()); }).join();
     CHECK(calls == 1);
-    process(std::span<int>(one));
+    process(std::span<int>(one), batch_info{}, std::stop_token());
     CHECK(calls == 2);
-    CHECK(waits.empty());
     CHECK(tidefall::read_spill(directory / "spill", [](std::string_view) {}).records == 0);
 }
 #endif
+
+// ---- per_partition
+
+TEST_CASE("decorators: per_partition makes a processor for each partition, before its first batch") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::size_t> made;
+    std::vector<std::string> calls;
+    items_queue items({.partitions = 2, .processing_batch_size = 1, .runtime = clock},
+                      per_partition([&](std::size_t partition) {
+                          made.push_back(partition);
+                          return [&calls, partition, count = 0](std::span<int> batch, batch_info const& info) mutable {
+                              CHECK(info.partition == partition);
+                              calls.push_back(std::to_string(partition) + ":" + std::to_string(batch[0]) + ":" +
+                                              std::to_string(++count));
+                          };
+                      }));
+    CHECK(made.empty());
+    int other = 1;
+    items.push(0, tidefall::partition_key{0});
+    while (items.partition(0).size() == 0 || items.partition(1).size() == 0) {
+        items.push(++other, tidefall::partition_key{other});
+    }
+    CHECK(items.flush().failed == 0);
+    CHECK(made.size() == 2);
+    auto const so_far = calls.size();
+    items.push(7, tidefall::partition_key{0});
+    CHECK(items.flush().processed == 1);
+    CHECK(made.size() == 2);
+    REQUIRE(calls.size() == so_far + 1);
+    CHECK(calls.back().substr(1, 3) == ":7:");
+    CHECK(calls.back() != calls.back().substr(0, 3) + "1");
+}
+
+TEST_CASE("decorators: per_partition tries again where make threw, and takes what its processors take") {
+    auto const clock = tidefall::make_manual_runtime();
+    int made = 0;
+    std::size_t processed = 0;
+    auto connections = per_partition([&](std::size_t) {
+        if (++made == 1) throw std::runtime_error("no connection");
+        return [&](tidefall::queue_table<int> table, std::stop_token const& token) {
+            CHECK(token.stop_possible());
+            processed += table.size();
+        };
+    });
+    items_queue items(one_partition(clock), connections);  // a copy
+    items.push(1);
+    CHECK(items.flush().failed == 1);
+    items.push(2);
+    CHECK(items.flush().processed == 1);
+    CHECK(processed == 1);
+    CHECK(made == 2);
+}
+
+TEST_CASE("decorators: what per_partition made is no other call's after one that was abandoned") {
+    latch go_on;
+    latch failed;
+    struct tells final : tidefall::telemetry_hook {
+        explicit tells(latch& which) : opened(which) {}
+        void on_processing_failed(tidefall::processing_failed const&) override { opened.open(); }
+        latch& opened;
+    };
+    std::atomic<int> made{0};
+    std::vector<int> by;
+    bool const returns_first = GENERATE(false, true);
+    {
+        items_queue items({.partitions = 1,
+                           .processing_timeout = 1ms,
+                           .timeout_action = tidefall::timeout_action::abandon,
+                           .telemetry = std::make_shared<tells>(failed)},
+                          per_partition([&](std::size_t) {
+                              return [&, number = ++made](std::span<int const> batch) {
+                                  if (batch[0] == 0) {
+                                      go_on.wait();
+                                  } else {
+                                      by.push_back(number);
+                                  }
+                              };
+                          }));
+        items.push(0);
+        std::thread flusher([&] { items.flush(); });
+        failed.wait();
+        flusher.join();
+        if (returns_first) {
+            go_on.open();
+            tests::until([&] { return items.stats().abandoned == 0; });
+        }
+        items.push(1);
+        CHECK(items.flush().processed == 1);
+        items.push(2);
+        CHECK(items.flush().processed == 1);
+        go_on.open();
+    }
+    CHECK(by == std::vector{2, 2});
+}
+
+// ---- with_split
+
+namespace {
+
+/// A sink that takes a batch whole, or throws for the values that it cannot take.
+struct strict {
+    std::set<int> const& bad;
+    std::vector<int>& taken;
+    int& calls;
+    void operator()(std::span<int const> batch) const {
+        ++calls;
+        for (int const one : batch) {
+            if (bad.contains(one)) throw std::invalid_argument(std::to_string(one));
+        }
+        taken.insert(taken.end(), batch.begin(), batch.end());
+    }
+};
+
+bool is_data_error(std::exception_ptr const& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (std::invalid_argument const&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("decorators: with_split costs one value for one bad value, in few calls") {
+    auto const clock = tidefall::make_manual_runtime();
+    for (int size = 1; size <= 70; ++size) {
+        int const steps = std::bit_width(static_cast<unsigned>(size - 1));  // the logarithm, rounded up
+        for (int one = 0; one < size; ++one) {
+            std::set<int> const bad{one};
+            std::vector<int> taken;
+            int calls = 0;
+            tests::returns<int> back;
+            items_queue items(one_partition(clock, 100), with_split(strict{bad, taken, calls}, is_data_error), back);
+            items.push_range(tests::numbers(0, size));
+            items.flush();
+            auto expected = tests::numbers(0, size);
+            std::erase(expected, one);
+            REQUIRE(taken == expected);
+            REQUIRE(back.values() == std::vector{one});
+            REQUIRE(back.all()[0].reason == tidefall::failure_reason::rejected);
+            REQUIRE(calls <= 1 + 2 * steps);
+        }
+    }
+}
+
+TEST_CASE("decorators: with_split delivers each value once, whatever is bad among them") {
+    auto const clock = tidefall::make_manual_runtime();
+    for (unsigned bits = 0; bits < 256; ++bits) {
+        std::set<int> bad;
+        std::vector<int> expected;
+        for (int i = 0; i < 8; ++i) {
+            if ((bits >> i & 1U) != 0) {
+                bad.insert(i);
+            } else {
+                expected.push_back(i);
+            }
+        }
+        std::vector<int> taken;
+        int calls = 0;
+        tests::returns<int> back;
+        items_queue items(one_partition(clock), with_split(strict{bad, taken, calls}, is_data_error), back);
+        items.push_range(tests::numbers(0, 8));
+        CHECK(items.flush().failed == bad.size());
+        CHECK(taken == expected);
+        CHECK(back.values() == std::vector<int>(bad.begin(), bad.end()));
+    }
+}
+
+TEST_CASE("decorators: with_split rejects what is left at any other error, and with_retry offers that again") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> taken;
+    int calls = 0;
+    tests::returns<int> back;
+    bool away = true;
+    auto const sink = [&](std::span<int const> batch) {
+        ++calls;
+        if (batch.size() == 8 || (batch.size() > 1 && batch[0] <= 1 && 1 <= batch.back()))
+            throw std::invalid_argument("1");
+        if (batch[0] == 1) throw std::invalid_argument("1");
+        if (batch[0] == 4 && away) throw std::runtime_error("away");
+        taken.insert(taken.end(), batch.begin(), batch.end());
+    };
+    items_queue items(one_partition(clock),
+                      tidefall::with_retry(with_split(sink, is_data_error), {.first_delay = 1s, .jitter = 0}), back);
+    items.push_range(tests::numbers(0, 8));
+    items.flush();
+    CHECK(taken == std::vector{0, 2, 3});
+    CHECK(back.values() == std::vector{1});
+    CHECK(items.stats().in_flight == 4);
+    away = false;
+    clock->advance(1s);
+    CHECK(taken == std::vector{0, 2, 3, 4, 5, 6, 7});
+    CHECK(back.values() == std::vector{1});
+}
+
+TEST_CASE("decorators: with_split stops where the token is stopped, or where it cannot be told what an error is") {
+    std::vector<int> taken;
+    int calls = 0;
+    std::set<int> const bad{1};
+    std::stop_source source;
+    int const values[] = {0, 1, 2, 3};
+    auto const rejected_from = [](batch_result const& result) {
+        return tidefall::detail::result_access::rejected_from(result);
+    };
+    SECTION("the token") {
+        auto split = with_split(
+            [&](std::span<int const> batch) {
+                if (batch.size() == 2) source.request_stop();
+                strict{bad, taken, calls}(batch);
+            },
+            is_data_error);
+        CHECK(rejected_from(split(std::span<int const>(values), batch_info{}, source.get_token())) == 0);
+        CHECK(taken.empty());
+        CHECK(calls == 2);
+    }
+    SECTION("the error") {
+        int asked = 0;
+        auto split = with_split(strict{bad, taken, calls}, [&](std::exception_ptr const&) -> bool {
+            if (++asked == 3) throw std::runtime_error("cannot tell");
+            return true;
+        });
+        CHECK(rejected_from(split(std::span<int const>(values), batch_info{}, source.get_token())) == 1);
+        CHECK(taken == std::vector{0});
+    }
+}

@@ -68,7 +68,7 @@ bool is_refused([[maybe_unused]] std::function<void()> const& act) {
 
 }  // namespace
 
-TEST_CASE("parts: a tick plan looks at the earlier of tick and trim, once") {
+TEST_CASE("parts: a tick plan looks at the earliest of tick, trim and retry, once") {
     tick_plan plan;
     plan.change_interval(10ms, at(0ms), false, false);
     CHECK(plan.next() == never);
@@ -94,8 +94,19 @@ TEST_CASE("parts: a tick plan looks at the earlier of tick and trim, once") {
     CHECK(plan.next() == at(150ms));
     plan.change_interval(1h, at(140ms), true, true);  // never later for it
     CHECK(plan.take_trim(at(150ms)));
+    plan.swapped(true, at(150ms));
+    plan.retry_at(at(160ms));
+    CHECK(plan.next() == at(160ms));
+    plan.change_interval(1ms, at(151ms), true, false);  // has no say in it
+    CHECK(plan.take_tick(at(152ms)));
+    CHECK(plan.next() == at(160ms));
+    CHECK_FALSE(plan.take_retry(at(160ms) - 1ns));
+    CHECK(plan.take_retry(at(160ms)));
+    CHECK_FALSE(plan.take_retry(at(161ms)));
+    plan.retry_at(at(170ms));
     plan.close();
     CHECK(plan.next() == never);
+    CHECK(is_refused([&] { plan.retry_at(at(200ms)); }));
     plan.swapped(true, at(200ms));
     plan.change_interval(1ms, at(200ms), true, true);
     CHECK_FALSE(plan.drained(at(200ms)));
@@ -128,6 +139,7 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
         asked = none;
     };
     bool first = true;
+    std::size_t batches = 0;
     for (int round = 0; round < 20'000; ++round) {
         if (random.below(4) == 0) {
             auto const trigger = random.below(2) == 0 ? drain_trigger::flush : drain_trigger::threshold;
@@ -141,6 +153,7 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
                 bool const has_values = random.below(3) > 0;
                 begins(drain_trigger::interval, has_values);
                 first = true;
+                batches = 0;
                 if (has_values) REQUIRE(cycle.trigger() == drain_trigger::interval);
                 break;
             }
@@ -155,12 +168,15 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
                 }
                 break;
             case phase::preparing:
-                switch (random.below(4)) {
+                switch (random.below(6)) {
                     case 0: cycle.pause(); break;
                     case 1: cycle.end(), ++ended; break;
+                    case 2: cycle.put_off(); break;
+                    case 3: REQUIRE(cycle.next_batch() == batches++); break;
                     default: cycle.enter_call();
                 }
                 break;
+            case phase::waiting: cycle.resume(); break;
             case phase::calling: random.below(4) == 0 ? cycle.abandon_call() : cycle.leave_call();
         }
         REQUIRE(cycle.newest() == begun);
@@ -174,11 +190,12 @@ TEST_CASE("parts: a drain cycle refuses what does not follow") {
     auto const in = [](phase where) {
         drain_cycle cycle;
         if (where != phase::idle) cycle.begin(drain_trigger::flush, true);
-        if (where == phase::preparing || where == phase::calling) cycle.start_run();
+        if (where != phase::idle && where != phase::queued) cycle.start_run();
         if (where == phase::calling) cycle.enter_call();
+        if (where == phase::waiting) cycle.put_off();
         return cycle;
     };
-    for (auto const where : {phase::idle, phase::queued, phase::preparing, phase::calling}) {
+    for (auto const where : {phase::idle, phase::queued, phase::preparing, phase::calling, phase::waiting}) {
         auto cycle = in(where);
         if (where != phase::idle) CHECK(is_refused([&] { cycle.begin(drain_trigger::flush, true); }));
         if (where != phase::queued) {
@@ -187,9 +204,11 @@ TEST_CASE("parts: a drain cycle refuses what does not follow") {
         }
         if (where != phase::preparing) {
             CHECK(is_refused([&] { cycle.pause(); }));
+            CHECK(is_refused([&] { cycle.put_off(); }));
             CHECK(is_refused([&] { cycle.enter_call(); }));
             CHECK(is_refused([&] { cycle.end(); }));
         }
+        if (where != phase::waiting) CHECK(is_refused([&] { cycle.resume(); }));
         if (where != phase::calling) {
             CHECK(is_refused([&] { cycle.leave_call(); }));
             CHECK(is_refused([&] { cycle.abandon_call(); }));
@@ -223,13 +242,16 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
         } else if (in_call > 0) {
             switch (random.below(3)) {
                 case 0:
-                    ledger.settle_call(in_call, false);
-                    count(&tidefall::buffer_stats::processed, &tidefall::drain_report::processed, in_call);
+                case 1: {
+                    auto const processed = random.below(in_call + 1);
+                    auto const failed = random.below(in_call - processed + 1);
+                    auto const rest = ledger.rest();
+                    ledger.settle_call(processed, failed, in_call - processed - failed);
+                    REQUIRE(ledger.rest() == rest + in_call - processed - failed);
+                    count(&tidefall::buffer_stats::processed, &tidefall::drain_report::processed, processed);
+                    count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
                     break;
-                case 1:
-                    ledger.settle_call(in_call, true);
-                    count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, in_call);
-                    break;
+                }
                 default:
                     ledger.abandon_call(in_call);
                     count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, in_call);
@@ -239,7 +261,12 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
             }
             in_call = 0;
         } else if (random.below(2) == 0) {
-            count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, ledger.fail_rest());
+            auto const part = random.below(ledger.rest() + 2);
+            auto const rest = ledger.rest();
+            auto const failed = random.below(2) == 0 ? ledger.fail_rest() : ledger.fail_of_rest(part);
+            REQUIRE((failed == rest || failed == part));
+            REQUIRE(ledger.rest() == rest - failed);
+            count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
         } else if (closed) {
             auto const rest = ledger.rest();
             REQUIRE(ledger.drop_rest() == rest);
@@ -275,16 +302,16 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
             REQUIRE(report == since_close);
         }
     }
-    CHECK(ledger.has_swapped());
+    CHECK(ledger.swaps() == expected.ticks);
 }
 
 TEST_CASE("parts: a drain ledger refuses values that are not there, and adds what stripes counted") {
     drain_ledger ledger;
-    CHECK_FALSE(ledger.has_swapped());
+    CHECK(ledger.swaps() == 0);
     ledger.take(2);
     CHECK(is_refused([&] { ledger.take(1); }));
     CHECK(is_refused([&] { ledger.hand_to_call(3); }));
-    CHECK(is_refused([&] { ledger.settle_call(1, false); }));
+    CHECK(is_refused([&] { ledger.settle_call(1, 0, 0); }));
     CHECK(is_refused([&] { ledger.abandon_call(1); }));
     CHECK(is_refused([&] { ledger.late_call_returned(1); }));
     tidefall::buffer_stats stats;
@@ -368,6 +395,23 @@ TEST_CASE("parts: a call in progress is judged by its own time") {
     auto const noticed = call.end(at(50ms));
     CHECK(noticed.timed_out);
     CHECK_FALSE(noticed.unnoticed);
+
+    call.set_timeout(10ms);
+    call.begin(1, at(0ms), nullptr);
+    CHECK(call.settle(at(9ms)));
+    CHECK(call.times_out_at() == never);
+    call.set_timeout(1ms);  // for the next one
+    CHECK_FALSE(call.time_out(at(1h)));
+    CHECK(call.settle(at(1h)));
+    CHECK_FALSE(call.end(at(1h)).timed_out);
+    CHECK(is_refused([&] { call.settle(at(1h)); }));
+    call.begin(1, at(0ms), nullptr);
+    CHECK_FALSE(call.settle(at(1ms)));  // which nobody has said yet
+    CHECK(call.end(at(1ms)).unnoticed);
+    call.begin(1, at(0ms), nullptr);
+    CHECK(call.time_out(at(1ms)));
+    CHECK_FALSE(call.settle(at(1ms)));
+    CHECK_FALSE(call.end(at(1ms)).unnoticed);
 
     call.begin(2, at(0ms), nullptr);
     auto const unnoticed = call.end(at(2h));

@@ -24,6 +24,7 @@
 #include <random>
 #include <span>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -69,10 +70,16 @@ constexpr std::size_t prefix = 12;
 auto const fail = [](std::span<std::string const>) { throw std::runtime_error("the sink is gone"); };
 auto const as_it_is = [](std::string const& value, std::string& to) { to = value; };
 
+/// Calls a decorated processor as the engine does.
+template <typename Process, typename T = std::string>
+void call(Process&& process, std::span<std::type_identity_t<T> const> batch) {
+    process(batch, tidefall::batch_info{}, std::stop_token());
+}
+
 /// Spills each of the batches, in a file opened for them.
 void spill(fs::path const& path, std::vector<records> const& batches) {
     auto process = with_spill(fail, path, as_it_is, {.sync = false});
-    for (auto const& batch : batches) process(std::span<std::string const>(batch));
+    for (auto const& batch : batches) call(process, batch);
 }
 
 struct found {
@@ -117,6 +124,11 @@ std::string false_prefix(std::size_t length) {
     return text;
 }
 
+/// A gap that is whole at that place.
+std::string gap_at(std::size_t offset, std::string const& inside) {
+    return tidefall::detail::spill_gap(offset, static_cast<std::uint32_t>(inside.size())) + inside;
+}
+
 /// A record that is whole at that place.
 std::string record_at(std::size_t offset, std::string_view payload) {
     tidefall::detail::spill_records one;
@@ -134,12 +146,24 @@ found search(std::string_view bytes) {
                tidefall::detail::spill_checksum(at, bytes.substr(at + prefix, length)) ==
                    tidefall::detail::get_u32(bytes.data() + at + 8);
     };
+    auto const is_gap = [&](std::size_t at) {
+        if (bytes.size() - at < prefix || bytes.substr(at, 4) != "\xF5TF\xA8") return false;
+        auto const length = tidefall::detail::get_u32(bytes.data() + at + 4);
+        return length <= bytes.size() - at - prefix &&
+               tidefall::detail::spill_place_checksum(at, length) == tidefall::detail::get_u32(bytes.data() + at + 8);
+    };
     for (std::size_t at = header; at < bytes.size();) {
         auto next = at;
-        while (next < bytes.size() && !is_whole(next)) ++next;
+        while (next < bytes.size() && !is_whole(next) && !is_gap(next)) ++next;
         (next < bytes.size() ? result.report.damaged_bytes : result.report.torn_bytes) += next - at;
         at = next;
         if (at == bytes.size()) break;
+        if (is_gap(at)) {
+            auto const size = prefix + tidefall::detail::get_u32(bytes.data() + at + 4);
+            result.report.removed_bytes += size;
+            at += size;
+            continue;
+        }
         auto const payload = bytes.substr(at + prefix, tidefall::detail::get_u32(bytes.data() + at + 4));
         result.all.emplace_back(payload);
         ++result.report.records;
@@ -213,7 +237,8 @@ TEST_CASE("spill: the forms of an encoding") {
     int file = 0;
     auto const made_by = [&](auto encode) {
         auto const path = directory / std::to_string(++file);
-        with_spill(bad, path, std::move(encode), {.sync = false})(batch);
+        auto process = with_spill(bad, path, std::move(encode), {.sync = false});
+        call<decltype(process)&, int>(process, batch);
         return read(path).all;
     };
     CHECK(made_by([](int value) { return std::to_string(value) + "!"; }) == records{"1!", "2!"});
@@ -361,7 +386,7 @@ TEST_CASE("spill: in whatever a file holds, those records are found that a searc
         std::size_t const size = 1000 + below(round % 6 == 0 ? 150'000 : 5'000);
         std::size_t const rest = round % 2 == 0 ? 600 : size;
         while (bytes.size() < size) {
-            switch (below(6)) {
+            switch (below(8)) {
                 case 0: bytes += false_prefix(below(rest)).substr(0, 8 + below(5)); break;
                 case 1: bytes += std::string(below(40), '\xF5'); break;
                 case 2: bytes += record_at(bytes.size(), std::string(below(3) * below(rest) / 4, 'x')); break;
@@ -379,6 +404,15 @@ TEST_CASE("spill: in whatever a file holds, those records are found that a searc
                     bytes += false_prefix(below(rest)) + record_at(bytes.size() + prefix, inside);
                     break;
                 }
+                case 5: {
+                    // What was removed is whole in there, and something that claims to be a gap is none.
+                    auto const inside = record_at(bytes.size() + prefix, "removed") + std::string(below(rest), 'g');
+                    auto gap = gap_at(bytes.size(), inside);
+                    if (below(3) == 0) gap[below(prefix)] ^= 1;
+                    bytes += gap;
+                    break;
+                }
+                case 6: bytes += gap_at(bytes.size(), ""); break;
                 default: bytes += bytes.substr(below(bytes.size()), below(200));
             }
         }
@@ -463,10 +497,7 @@ TEST_CASE("spill: reading takes work that is a multiple of the file's size, what
             memory_file file(bytes);
             tidefall::detail::spill_input<memory_file> in(file, file.size());
             std::string payload;
-            for (std::uint64_t at = header; at < bytes.size();) {
-                if (!in.read_record(at, payload)) at = in.find_record(at + 1, payload);
-                if (at < bytes.size()) at += prefix + payload.size();
-            }
+            for (std::uint64_t at = header; at < bytes.size();) at = in.next(at, payload).end;
             // Two blocks, a prefix and some for each eighth byte, read and checksummed, are 80 times the size.
             auto const work = file.bytes_read + in.checksummed();
             INFO(name << ", " << size << " bytes: " << work / bytes.size() << " times the size");
@@ -578,7 +609,7 @@ TEST_CASE("spill: threads that spill at once") {
                 started.wait();
                 for (int i = 0; i < count; i += 2) {
                     records const batch{name + std::to_string(i), name + std::to_string(i + 1)};
-                    copy(std::span<std::string const>(batch));
+                    call(copy, batch);
                 }
             });
         }
@@ -638,7 +669,7 @@ TEST_CASE("spill: on a full disk the batch has failed, the file is as it was, an
     auto process = with_spill(fail, path, as_it_is, {.sync = GENERATE(false, true)});
     records const small{"small"};
     records const large{"fits", std::string(100'000, 'x')};
-    process(std::span<std::string const>(small));
+    call(process, small);
     auto const before = bytes_of(path);
 
     // A limit of this process stands for the disk: what fits is written.
@@ -651,7 +682,7 @@ TEST_CASE("spill: on a full disk the batch has failed, the file is as it was, an
     std::string what;
     std::exception_ptr cause;
     try {
-        process(std::span<std::string const>(large));
+        call(process, large);
     } catch (spill_error const& error) {
         what = error.what();
         cause = error.cause();
@@ -663,7 +694,7 @@ TEST_CASE("spill: on a full disk the batch has failed, the file is as it was, an
     CHECK_THROWS_WITH(std::rethrow_exception(cause), "the sink is gone");
     CHECK(bytes_of(path) == before);
 
-    process(std::span<std::string const>(large));
+    call(process, large);
     CHECK(read(path).all == records{"small", "fits", std::string(100'000, 'x')});
 }
 
@@ -680,8 +711,8 @@ TEST_CASE("spill: what a process that is killed has spilled is there") {
                                   {.sync = false});
         records const first{"a", "b"};
         records const second{"c", "d"};
-        process(std::span<std::string const>(first));
-        process(std::span<std::string const>(second));
+        call(process, first);
+        call(process, second);
         ::_exit(1);
     }
     int status = 0;
@@ -905,7 +936,7 @@ TEST_CASE("spill: a child that was forked off has no part in its parent's file, 
     {
         child_process child([&] {
             try {
-                (*process)(std::span<std::string const>(batch));
+                call(*process, batch);
                 return 'w';
             } catch (spill_error const&) {
                 process.reset();
@@ -915,7 +946,7 @@ TEST_CASE("spill: a child that was forked off has no part in its parent's file, 
         CHECK(child.answer_now() == 'r');
         std::optional<spilling_process> second;
         CHECK(open_spill_file(second, path) == 'x');  // the child closed it, and unlocked nothing
-        (*process)(std::span<std::string const>(batch));
+        call(*process, batch);
         CHECK(read(path).all == records{"a"});
     }
     child_process const idle([] { return 'i'; });
@@ -970,7 +1001,7 @@ TEST_CASE("spill: a call that a signal interrupts is made again") {
     CHECK(calls == records{"flock", "flock", "flock", "fsync", "fsync", "fsync", "fsync"});
     interrupted = 2;
     calls.clear();
-    process(std::span<std::string const>(batch));
+    call(process, batch);
     CHECK(calls == records{"fsync", "fsync", "fsync"});
     CHECK(read(path).all == records{"a"});
 
@@ -993,14 +1024,14 @@ TEST_CASE("spill: a child that is forked off while a batch is written does not w
     before_sync = [&] {
         child.emplace([&] {
             try {
-                process(std::span<std::string const>(batch));
+                call(process, batch);
                 return 'w';
             } catch (spill_error const&) {
                 return 'r';
             }
         });
     };
-    process(std::span<std::string const>(batch));
+    call(process, batch);
     REQUIRE(child);
     CHECK(child->answer_now() == 'r');
     CHECK(read(path).all == records{"a"});

@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// How long to wait between attempts, and the wait.
+// How long to wait between attempts.
 #pragma once
 
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/sync.hpp>
 
-#include <algorithm>
 #include <cstdint>
 
-#include <version>
-
 namespace tidefall::inline v0::detail {
-
-#if defined(__cpp_lib_jthread)
-using call_token = stop_token;
-#else
-/// Stands in for a token where there are none.
-struct call_token {
-    [[nodiscard]] static constexpr bool stop_requested() noexcept { return false; }
-};
-#endif
 
 /// Evenly distributed numbers, 0 or more and less than 1, for jitter alone: a counter, well mixed. Any number of
 /// threads may draw at once.
@@ -48,26 +36,6 @@ private:
     if (!(count > 0)) return nanoseconds::zero();
     if (count >= static_cast<double>(most.count())) return most;
     return nanoseconds(static_cast<nanoseconds::rep>(count));
-}
-
-/// Returns when the time is over, or the token is stopped.
-inline void wait_for(nanoseconds delay, [[maybe_unused]] call_token const& token) {
-    auto const end = later(monotonic_clock::now(), delay);
-    mutex guard;
-    condition_variable changed;
-    bool stopped = false;
-#if defined(__cpp_lib_jthread)
-    // Destroyed before what it refers to, and after the lock is released: its destructor waits for a call that runs.
-    stop_callback const on_stop(token, [&] {
-        lock_guard const lock(guard);
-        stopped = true;
-        changed.notify_all();
-    });
-#endif
-    unique_lock lock(guard);
-    for (auto now = monotonic_clock::now(); !stopped && now < end; now = monotonic_clock::now()) {
-        changed.wait_until(lock, (std::min)(end, later(now, recheck_interval)));
-    }
 }
 
 }  // namespace tidefall::inline v0::detail

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -72,18 +73,46 @@ public:
                read_claim(offset, get_u32(bytes.data() + 4), get_u32(bytes.data() + 8), payload);
     }
 
-    /// Where the first whole record at `from` or later begins, with its payload; `size()` if there is none.
+    /// Where the gap ends that begins at `offset`; none if none does.
+    [[nodiscard]] std::optional<std::uint64_t> end_of_gap(std::uint64_t offset) {
+        auto const bytes = window(offset);
+        if (bytes.size() < spill_prefix || !bytes.starts_with(spill_gap_marker)) return std::nullopt;
+        auto const length = get_u32(bytes.data() + 4);
+        if (length > size_ - offset - spill_prefix) return std::nullopt;
+        if (get_u32(bytes.data() + 8) != spill_place_checksum(offset, length)) return std::nullopt;
+        return offset + spill_prefix + length;
+    }
+
+    /// Where the first whole record or gap at `from` or later begins, with the record's payload; `size()` if there is
+    /// none.
     std::uint64_t find_record(std::uint64_t from, std::string& payload) {
         for (;;) {
             auto const bytes = window(from);
             if (bytes.size() < spill_prefix) return size_;
             auto const usable = bytes.size() - (spill_prefix - 1);  // where a prefix may begin that is all in there
-            for (auto i = bytes.find(spill_marker); i < usable; i = bytes.find(spill_marker, i + 1)) {
+            for (auto i = bytes.find(spill_any_marker); i < usable; i = bytes.find(spill_any_marker, i + 1)) {
                 char const* const prefix = bytes.data() + i;
-                if (read_claim(from + i, get_u32(prefix + 4), get_u32(prefix + 8), payload)) return from + i;
+                if (prefix[3] == spill_gap_marker[3] && end_of_gap(from + i)) return from + i;
+                if (prefix[3] == spill_marker[3] &&
+                    read_claim(from + i, get_u32(prefix + 4), get_u32(prefix + 8), payload)) {
+                    return from + i;
+                }
             }
             from += usable;
         }
+    }
+
+    /// What the file is made of, from the front to the back.
+    struct piece {
+        enum class kind { record, gap, damage } what;
+        std::uint64_t end;
+    };
+
+    /// The piece that begins at `at`, with its payload if it is a record. Damage ends where something whole begins.
+    piece next(std::uint64_t at, std::string& payload) {
+        if (auto const end = end_of_gap(at)) return {piece::kind::gap, *end};
+        if (read_record(at, payload)) return {piece::kind::record, at + spill_prefix + payload.size()};
+        return {piece::kind::damage, find_record(at + 1, payload)};
     }
 
 private:

@@ -16,7 +16,9 @@ namespace tidefall::inline v0::detail {
 
 inline constexpr std::string_view spill_header{"TFSPILL\x01", 8};
 inline constexpr std::string_view spill_marker{"\xF5TF\xA7", 4};
-inline constexpr std::size_t spill_prefix = 12;  ///< marker, length, checksum
+inline constexpr std::string_view spill_gap_marker{"\xF5TF\xA8", 4};
+inline constexpr std::string_view spill_any_marker = spill_marker.substr(0, 3);  ///< what both begin with
+inline constexpr std::size_t spill_prefix = 12;                                  ///< marker, length, checksum
 
 inline constexpr auto crc32c_table = [] {
     std::array<std::uint32_t, 256> table{};
@@ -97,6 +99,15 @@ void put_integer(char* to, Integer value) noexcept {
     return crc32c(payload, spill_place_checksum(offset, static_cast<std::uint32_t>(payload.size())));
 }
 
+/// What begins a gap: `length` bytes follow that are no part of the file any more.
+[[nodiscard]] inline std::string spill_gap(std::uint64_t offset, std::uint32_t length) {
+    std::string prefix(spill_gap_marker);
+    prefix.resize(spill_prefix);
+    put_integer(prefix.data() + 4, length);
+    put_integer(prefix.data() + 8, spill_place_checksum(offset, length));
+    return prefix;
+}
+
 /// Records that are written together.
 class spill_records {
 public:
@@ -110,6 +121,8 @@ public:
         bytes_.append(prefix, sizeof prefix);
         bytes_.append(payload);
     }
+
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }  ///< in bytes
 
     /// The bytes, for that place in the file.
     [[nodiscard]] std::string_view sealed_for(std::uint64_t offset) noexcept {

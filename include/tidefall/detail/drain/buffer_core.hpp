@@ -89,8 +89,8 @@ public:
         if (!says_unheard_ || has_said_.exchange(true, std::memory_order_relaxed)) return;
         with_message_of(error, [&](std::string_view message) {
             constexpr char const* reasons[] = {"failed: ", "failed: the call took longer than processing_timeout",
-                                               "dropped to make room for newer ones",
-                                               "dropped at the deadline of stop"};
+                                               "dropped to make room for newer ones", "dropped at the deadline of stop",
+                                               "rejected by the processor"};
             auto const why = static_cast<std::size_t>(reason);
             std::fprintf(stderr,
                          "tidefall: buffer \"%s\": %zu value%s %s%.*s. There is neither undelivered nor telemetry to "

@@ -29,10 +29,10 @@ public:
         bool unnoticed = false;  ///< nobody but this result has said so yet
     };
 
-    /// For the call in progress too, unless it has timed out.
+    /// For the call in progress too, unless it has timed out, or was settled.
     void set_timeout(nanoseconds timeout) noexcept {
         timeout_ = timeout;
-        if (!timed_out_) deadline_ = later(since_, timeout);
+        if (!timed_out_ && !settled_) deadline_ = later(since_, timeout);
     }
 
     /// Returns the call's number, never 0.
@@ -41,9 +41,19 @@ public:
         since_ = now;
         deadline_ = later(now, timeout_);
         timed_out_ = false;
+        settled_ = false;
         size_ = size;
         call_ = {.number = ++begun_, .worker = by};
         return begun_;
+    }
+
+    /// The call takes as long as it likes from here on. False where it has taken too long.
+    bool settle(time_point now) noexcept {
+        assert(call_.number != 0);
+        if (timed_out_ || has_passed(deadline_, now)) return false;
+        settled_ = true;
+        deadline_ = never;
+        return true;
     }
 
     /// The watchdog may be late, or held up in a hook: a call is judged by its own time.
@@ -106,6 +116,7 @@ private:
     time_point since_{};
     time_point deadline_ = never;
     bool timed_out_ = false;
+    bool settled_ = false;
 
     stop_signal signal_;
     bool signal_ready_ = false;

@@ -25,7 +25,9 @@ struct run_start {
     bool is_first = false;  ///< nobody has prepared the tables yet
     drain_trigger trigger = drain_trigger::interval;
     std::size_t swapped = 0;
-    std::size_t rest = 0;  ///< values that no call has got
+    std::size_t rest = 0;     ///< values that no call has
+    std::uint64_t drain = 0;  ///< its number, from 1
+    time_point swapped_at{};
     std::size_t lost = 0;  ///< values that were dropped
 };
 
@@ -33,6 +35,15 @@ struct run_start {
 struct call_ticket {
     std::uint64_t number = 0;
     std::size_t size = 0;
+    std::size_t index = 0;  ///< of a batch that is new
+    bool is_last = false;   ///< the partition is closed: nothing is offered again after it
+};
+
+/// What came of a call, if it did not take too long.
+struct call_outcome {
+    bool threw = false;
+    std::size_t rejected = 0;  ///< values that are to be offered again, where that may be
+    std::size_t refused = 0;   ///< values that have failed
 };
 
 /// A call that may be made, or none, where the deadline of the stop has passed; then so many values were dropped.
@@ -50,7 +61,8 @@ struct call_end {
     };
     owner rest = owner::mine;
     bool timed_out = false;
-    bool unnoticed = false;  ///< nobody has said so yet
+    bool unnoticed = false;     ///< nobody has said so yet
+    bool offers_again = false;  ///< what was rejected; otherwise it has failed
     nanoseconds duration{};
 };
 

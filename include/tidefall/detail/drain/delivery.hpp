@@ -3,9 +3,12 @@
 
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/base/user_code.hpp>
+#include <tidefall/detail/drain/batch_parts.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
+#include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
+#include <tidefall/detail/drain/processor.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/run_control.hpp>
 #include <tidefall/detail/tables/scratch.hpp>
@@ -22,30 +25,42 @@
 
 namespace tidefall::inline v0::detail {
 
+/// A batch of which a part was rejected, and is to be offered again. It lies where the batch lay.
+template <typename V>
+struct offered_again {
+    std::span<V> values;
+    std::size_t index = 0;     ///< of the batch in its drain
+    std::size_t attempts = 0;  ///< that there were
+};
+
 /// A worker's way through one drain, an object on its stack: it cuts batches, makes the calls, and settles each. It
 /// owns the batch, and keeps the tables that a batch may lie in, so that a call which is abandoned has both for as long
 /// as it runs.
 template <typename Table>
-class delivery {
+class delivery final : private call_services {
 public:
     using value_type = typename Table::value_type;
+    using offered = offered_again<value_type>;
 
     /// How far it came.
     enum class outcome : std::uint8_t {
         ended,       ///< nothing is left
         paused,      ///< its time is over, and the rest is still the caller's
+        put_off,     ///< a batch waits for its time, after `delay`; the rest is still the caller's
         expired,     ///< a stop's deadline passed: `lost` values are, which `return_rest` and the caller return
         taken_over,  ///< so it did, beside a call: others return the rest
         abandoned,   ///< the last call was, and has returned: another worker went on
     };
 
-    /// `gathered` is lent: room for batches that no table has side by side.
+    /// `again` is the batch that is offered again, if there is one. `gathered` is lent: room for batches that no table
+    /// has side by side.
     delivery(buffer_core<Table>& core, run_control& control, reporter<Table>& report,
-             std::shared_ptr<drained_tables<Table>> tables, scratch<value_type>& gathered)
+             std::shared_ptr<drained_tables<Table>> tables, offered& again, scratch<value_type>& gathered)
         : core_(core),
           control_(control),
           report_(report),
           tables_(std::move(tables)),
+          again_(again),
           lender_(gathered),
           gathered_(std::move(gathered)) {}
     delivery(delivery const&) = delete;
@@ -59,6 +74,11 @@ public:
     /// has failed then, and another worker goes on, unless the rest was taken over.
     outcome run(run_start const& start, time_point until) {
         rest_ = start.rest;
+        info_ = {.buffer = core_.name,
+                 .partition = report_.partition(),
+                 .drain = start.drain,
+                 .trigger = start.trigger,
+                 .swapped_at = start.swapped_at};
         if (core_.process().takes_table()) return rest_ > 0 ? deliver_table() : outcome::ended;
         auto error = start.is_first ? thrown_by_tables([&] { tables_->prepare(); }) : nullptr;
         while (!error && rest_ > 0) {
@@ -74,12 +94,16 @@ public:
     /// Of one that expired: how many values were dropped by it.
     [[nodiscard]] std::size_t lost() const noexcept { return lost_; }
 
+    /// Of one that was put off: for how long at least.
+    [[nodiscard]] nanoseconds delay() const noexcept { return delay_; }
+
     /// Of one that a forced unwind has left: true if the drain is the caller's to end.
     [[nodiscard]] bool is_taken_over() const noexcept { return is_taken_over_; }
 
     /// Returns what no call has got.
     void return_rest(failure_reason reason, std::exception_ptr const& error = nullptr) noexcept {
         report_.return_undelivered(std::exchange(batch_, {}), reason, error);
+        report_.return_undelivered(std::exchange(again_.values, {}), reason, error);
         report_.return_undelivered(gathered_.release(), reason, error);
         report_.return_undelivered(std::exchange(loose_, {}), reason, error);
         return_all_of(*tables_, reason, error);
@@ -93,9 +117,16 @@ private:
         return thrown_by(f);
     }
 
-    /// The next values: in place where a table has them side by side, gathered otherwise.
+    /// The next values: those that are offered again; else in place where a table has them side by side, gathered
+    /// otherwise.
     void make_batch() {
         renew_signal();
+        attempt_ = 1;
+        if (!again_.values.empty()) {
+            batch_ = std::exchange(again_.values, {});
+            attempt_ += again_.attempts;
+            return;
+        }
         auto const size = (std::min)(control_.batch_size(), rest_);
         auto const run = tables_->take(size);
         if (run.size() == size) {
@@ -115,10 +146,28 @@ private:
 
     std::optional<outcome> deliver_batch() {
         auto const signal = control_.signal();
-        auto const entry = control_.enter_call(batch_.size());
+        auto const entry = control_.enter_call(batch_.size(), attempt_ == 1);
         if (!entry.ticket) return expired(entry);
+        index_ = attempt_ == 1 ? entry.ticket->index : again_.index;
         rest_ -= batch_.size();
-        return make_call(*entry.ticket, [&] { core_.process().process(batch_, signal); });
+        auto const done =
+            make_call(*entry.ticket, signal, [&](call_context const& call) { core_.process().process(batch_, call); });
+        if (done || !result_access::is_followed(result_)) return done;
+        return follow_up();
+    }
+
+    /// What follows a batch that has its outcome: a call without values of its own, with a name of no batch.
+    std::optional<outcome> follow_up() {
+        auto const said = std::exchange(result_, {});
+        if (thrown_by_tables([&] { renew_signal(); })) return std::nullopt;  // it comes with a later batch
+        auto const signal = control_.signal();
+        auto const entry = control_.enter_call(0, false);
+        if (!entry.ticket) return expired(entry);
+        return make_call(*entry.ticket, signal, [&](call_context const& call) {
+            batch_info info = call.info;
+            info.drain = 0;
+            result_access::call_follow_up(said, info, call.signal);
+        });
     }
 
     /// Hands the whole table to the processor, which owns it from then on, whatever comes of the call.
@@ -132,13 +181,14 @@ private:
             return outcome::ended;
         }
         auto const signal = control_.signal();
-        auto const entry = control_.enter_call(rest_);
+        auto const entry = control_.enter_call(rest_, true);
         if (!entry.ticket) return expired(entry);
-        auto const done = make_call(*entry.ticket, [&] {
+        rest_ = 0;
+        auto const done = make_call(*entry.ticket, signal, [&](call_context const& call) {
             table_is_ours_ = true;
             auto whole = tables_->deliver();
             table_is_ours_ = false;
-            core_.process().process(std::move(whole), signal);
+            core_.process().process(std::move(whole), call);
         });
         return done == outcome::abandoned ? outcome::abandoned : outcome::ended;
     }
@@ -150,19 +200,38 @@ private:
 
     /// Makes a call and settles it. Nothing if the rest of the drain is still the delivery's.
     template <typename F>
-    std::optional<outcome> make_call(call_ticket const& ticket, F f) {
+    std::optional<outcome> make_call(call_ticket const& ticket, stop_signal const& signal, F f) {
+        ticket_ = ticket;
+        info_.index = index_;
+        info_.attempt = attempt_;
+        info_.remaining = rest_;
+        info_.stopping = ticket.is_last;
+        info_.services = this;
+        batch_verdict verdict;
         std::exception_ptr error;
         try {
-            error = thrown_by(f);
+            error = thrown_by([&] {
+                f(call_context{info_, signal, result_});
+                verdict = batch_verdict(result_, batch_.size());
+            });
         } catch (...) {  // a forced unwind, which alone passes
             unwind(ticket);
             throw;
         }
-        return settle(ticket, error != nullptr, error);
+        return settle(ticket, {error != nullptr, error}, verdict);
     }
 
-    std::optional<outcome> settle(call_ticket const& ticket, bool threw, std::exception_ptr const& error) noexcept {
-        auto const end = control_.leave_call(ticket, threw);
+    /// How a call was left.
+    struct exit {
+        bool threw = false;
+        std::exception_ptr const& error;
+    };
+
+    std::optional<outcome> settle(call_ticket const& ticket, exit const& by, batch_verdict& verdict) noexcept {
+        auto const came = call_outcome{.threw = by.threw,
+                                       .rejected = verdict.count(batch_verdict::of_value::rejected),
+                                       .refused = verdict.count(batch_verdict::of_value::refused)};
+        auto const end = control_.leave_call(ticket, came, result_access::retries(result_));
         if (end.rest == call_end::owner::late) {
             has_lost_drain_ = true;
             return_call(failure_reason::timeout, nullptr);
@@ -170,23 +239,75 @@ private:
             core_.changed();
             return outcome::abandoned;
         }
+        auto const taken_over = end.rest == call_end::owner::taken_over;
+        auto const goes_on = taken_over ? std::optional(outcome::taken_over) : std::nullopt;
         if (end.unnoticed) report_.failed(failure_reason::timeout, ticket.size);
         if (end.timed_out) {
             return_call(failure_reason::timeout, nullptr);
-        } else if (threw) {
-            report_.threw(error, ticket.size, end.duration);
-            return_call(failure_reason::exception, error);
-        } else {
+        } else if (by.threw) {
+            report_.threw(by.error, ticket.size, end.duration);
+            return_call(failure_reason::exception, by.error);
+        } else if (verdict.takes_all()) {
             auto const batch = std::exchange(batch_, {});
             std::destroy(batch.begin(), batch.end());
+            return goes_on;
+        } else {
+            auto const put_off = part(verdict, came, end.offers_again);
+            result_ = {};
+            return put_off ? outcome::put_off : goes_on;
         }
-        if (end.rest == call_end::owner::taken_over) return outcome::taken_over;
-        return std::nullopt;
+        result_ = {};
+        return goes_on;
     }
+
+    /// Parts a batch that was taken in part. True if some of it is to be offered again.
+    bool part(batch_verdict& verdict, call_outcome const& came, bool offers_again) noexcept {
+        using of_value = batch_verdict::of_value;
+        auto const& error = result_access::error(result_);
+        if (!offers_again) verdict.refuse_rejected();
+        batch_parts<value_type> parts(std::exchange(batch_, {}), verdict);
+        parts.destroy(of_value::taken);
+        report_.rejected(error, came.refused + (offers_again ? 0 : came.rejected));
+        if (!offers_again) {
+            std::span<value_type> all;
+            if (!thrown_by_tables([&] { all = parts.gather(of_value::refused); })) {
+                report_.return_undelivered(all, failure_reason::rejected, error);
+            }
+        }
+        return_parts(parts, of_value::refused, failure_reason::rejected, error);
+        if (!offers_again) return false;
+        auto const fault = thrown_by_tables([&] { again_.values = parts.gather(of_value::rejected); });
+        if (fault) {
+            auto const failed = control_.fail_of_rest(came.rejected);
+            report_.threw(fault, failed, nanoseconds::zero());
+            return_parts(parts, of_value::rejected, failed > 0 ? failure_reason::exception : failure_reason::stopped,
+                         failed > 0 ? fault : nullptr);
+            return false;
+        }
+        again_.index = index_;
+        again_.attempts = attempt_;
+        delay_ = result_access::delay(result_);
+        report_.retried(error, came.rejected, attempt_, delay_);
+        return true;
+    }
+
+    void return_parts(batch_parts<value_type>& parts, batch_verdict::of_value which, failure_reason reason,
+                      std::exception_ptr const& error) noexcept {
+        for (auto run = parts.take_run(which); !run.empty(); run = parts.take_run(which)) {
+            report_.return_undelivered(run, reason, error);
+        }
+    }
+
+    // ---- asked during a call, by a decorator
+
+    bool settle() noexcept override { return control_.settle_call(ticket_); }
+    bool is_abandoned() const noexcept override { return control_.is_abandoned(ticket_); }
+    outcome_news& news() noexcept override { return report_; }
 
     /// A forced unwind leaves the call: it has failed, and another worker goes on.
     void unwind(call_ticket const& ticket) noexcept {
-        auto const done = settle(ticket, true, nullptr);
+        batch_verdict nothing_said;
+        auto const done = settle(ticket, {true, nullptr}, nothing_said);
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
         has_lost_drain_ = true;
@@ -226,11 +347,18 @@ private:
     run_control& control_;
     reporter<Table>& report_;
     std::shared_ptr<drained_tables<Table>> const tables_;
+    offered& again_;
     scratch<value_type>& lender_;
     scratch<value_type> gathered_;  ///< a batch that no table has side by side
     std::span<value_type> loose_;   ///< taken to be gathered; empty but after a throw
     std::span<value_type> batch_;   ///< of the call, until it is settled
-    std::size_t rest_ = 0;          ///< values that no call has got
+    std::size_t index_ = 0;         ///< of the batch in its drain
+    std::size_t attempt_ = 1;
+    std::size_t rest_ = 0;  ///< values that no call has got
+    call_ticket ticket_;    ///< of the call
+    batch_info info_;
+    batch_result result_;  ///< of the call; says nothing between calls
+    nanoseconds delay_{};
     std::size_t lost_ = 0;
     bool table_is_ours_ = false;   ///< in table mode, while a call has not got it
     bool has_lost_drain_ = false;  ///< another worker has gone on, and takes the room that it needs

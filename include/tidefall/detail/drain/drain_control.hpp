@@ -64,7 +64,7 @@ public:
         }
         if (update.processing_interval) {
             plan_.change_interval(*update.processing_interval, schedule_.now(), tables_.waiting() > 0,
-                                  ledger_.has_swapped());
+                                  ledger_.swaps() > 0);
             if (!stop_.is_closed()) set_alarm();
         }
         return tables_.change_limits(update);
@@ -118,6 +118,7 @@ public:
                 begin(drain_trigger::stop);
             } else {
                 tables_.close();
+                if (is(phase::waiting)) resume();
             }
         }
         if (is(phase::calling)) watch();
@@ -203,10 +204,13 @@ public:
 
     // ---- the timer
 
-    /// Nobody is told: who waits for room, or for an end, waits for a drain that a write or a flush asked for.
-    void tick(time_point now) noexcept {
+    /// True where a batch is offered again: who waits for its end may have to do that. For nothing else need anybody
+    /// be told, since who waits for room, or for an end, waits for a drain that a write or a flush asked for.
+    bool tick(time_point now) noexcept {
         lock_guard const lock(mutex_);
-        if (stop_.is_closed()) return;
+        if (stop_.is_closed()) return false;
+        bool const resumes = plan_.take_retry(now);
+        if (resumes) resume();
         if (plan_.take_tick(now)) {
             if (is(phase::idle)) {
                 begin(cycle_.requested().value_or(drain_trigger::interval));
@@ -217,6 +221,7 @@ public:
         // A busy partition is looked at as long after the end of its drain.
         if (plan_.take_trim(now) && is(phase::idle)) tables_.free_memory();
         set_alarm();
+        return resumes;
     }
 
 private:

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/telemetry.hpp>
+#include <tidefall/results.hpp>
 
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -15,6 +16,7 @@ namespace tidefall::inline v0::detail {
 ///     idle --begin--> queued --start_run--> preparing <--enter_call, leave_call--> calling
 ///      ^                ^                     |  |                                    |
 ///      |                +---------pause-------+  +--end--> idle                       |
+///      |                +--resume--waiting<---put_off (from preparing)               |
 ///      |                +-----------------------------abandon_call--------------------+
 ///      +--cancel--(queued)
 class drain_cycle {
@@ -24,6 +26,7 @@ public:
         queued,     ///< a worker is to come
         preparing,  ///< a worker sorts, gathers, or settles a call that ended
         calling,    ///< a worker is in a call of the processor
+        waiting,    ///< a batch that was rejected waits for its time, and no worker is here
     };
 
     [[nodiscard]] phase now() const noexcept { return phase_; }
@@ -40,6 +43,7 @@ public:
         }
         trigger_ = trigger;
         started_ = false;
+        batches_ = 0;
         phase_ = phase::queued;
     }
 
@@ -61,6 +65,13 @@ public:
 
     /// The worker leaves the rest of the drain for another run.
     void pause() noexcept { move(phase::preparing, phase::queued); }
+
+    /// A batch waits for its time.
+    void put_off() noexcept { move(phase::preparing, phase::waiting); }
+    void resume() noexcept { move(phase::waiting, phase::queued); }
+
+    /// The index of the next batch, from 0.
+    std::size_t next_batch() noexcept { return batches_++; }
 
     void enter_call() noexcept { move(phase::preparing, phase::calling); }
     void leave_call() noexcept { move(phase::calling, phase::preparing); }
@@ -96,6 +107,7 @@ private:
     phase phase_ = phase::idle;
     bool started_ = false;
     drain_trigger trigger_ = drain_trigger::interval;
+    std::size_t batches_ = 0;
     bool is_requested_ = false;  // two fields: g++ 12 warns of an optional that is empty
     drain_trigger requested_ = drain_trigger::interval;
     std::uint64_t begun_ = 0;

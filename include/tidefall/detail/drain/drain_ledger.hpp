@@ -3,6 +3,7 @@
 
 #include <tidefall/results.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace tidefall::inline v0::detail {
 ///
 ///     taken == processed + failed + dropped + rest + in calls
 ///
-/// `rest` is what the drained tables hold and no call has got.
+/// `rest` is what no call has: what the drained tables hold, and a batch that is to be offered again.
 class drain_ledger {
 public:
     // ---- values move
@@ -31,9 +32,12 @@ public:
         rest_ -= size;
         in_calls_ += size;
     }
-    void settle_call(std::size_t size, bool failed) noexcept {
-        leave_call(size);
-        (failed ? now_.failed : now_.processed) += size;
+    /// Of the values of a call that ended so many were processed and so many have failed; so many are offered again.
+    void settle_call(std::size_t processed, std::size_t failed, std::size_t again) noexcept {
+        leave_call(processed + failed + again);
+        now_.processed += processed;
+        now_.failed += failed;
+        rest_ += again;
     }
     /// The values of the call have failed, although it goes on.
     void abandon_call(std::size_t size) noexcept {
@@ -46,10 +50,13 @@ public:
         assert(size <= late_);
         late_ -= size;
     }
-    /// The rest fails. Returns how much that is: none if it was dropped before.
-    std::size_t fail_rest() noexcept {
-        now_.failed += rest_;
-        return std::exchange(rest_, 0);
+    /// The rest fails, or so much of it. Returns how much that is: none if it was dropped before.
+    std::size_t fail_rest() noexcept { return fail_of_rest(rest_); }
+    std::size_t fail_of_rest(std::size_t size) noexcept {
+        auto const failed = (std::min)(size, rest_);
+        now_.failed += failed;
+        rest_ -= failed;
+        return failed;
     }
     /// The same, dropped.
     std::size_t drop_rest() noexcept {
@@ -70,7 +77,7 @@ public:
 
     [[nodiscard]] std::size_t swapped() const noexcept { return swapped_; }  ///< by the newest swap that took any
     [[nodiscard]] std::size_t rest() const noexcept { return rest_; }
-    [[nodiscard]] bool has_swapped() const noexcept { return swaps_ > 0; }
+    [[nodiscard]] std::uint64_t swaps() const noexcept { return swaps_; }  ///< that took any
     [[nodiscard]] bool has_dropped() const noexcept { return now_.dropped > 0; }
     [[nodiscard]] bool has_late_calls() const noexcept { return late_ > 0; }
     [[nodiscard]] std::uint64_t abandoned() const noexcept { return now_.abandoned; }

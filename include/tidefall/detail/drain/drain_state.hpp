@@ -23,9 +23,10 @@ namespace tidefall::inline v0::detail {
 /// Nothing under the mutex runs code of the user's or waits. What is decided there is returned, and whoever called does
 /// it without the mutex (decisions.hpp).
 ///
-/// Who may do what. `drain_cycle` has the states of a drain. In `preparing` its worker owns the drained tables, and
-/// sorts and gathers without a lock. In `queued` and `calling` whoever holds the mutex may drop the rest of them, which
-/// is how a stop expires beside a call that hangs; the worker then finds its call `taken_over`. A call that took too
+/// Who may do what. `drain_cycle` has the states of a drain. In `preparing` its worker owns the drained tables and
+/// the batch that is to be offered again; it sorts and gathers without a lock. In all others whoever holds the mutex
+/// may drop the rest of them, which is how a stop expires beside a call that hangs; the worker then finds its call
+/// `taken_over`. A call that took too
 /// long may be abandoned: it goes on beside the drain, which another worker takes up, and finds itself `late`.
 ///
 /// Order of locks: buffer_core, this mutex, then stripes, timers or jobs.
@@ -60,10 +61,17 @@ protected:
         cycle_.begin(trigger, size > 0);
         plan_.swapped(size > 0, now);
         if (size > 0) {
+            swapped_at_ = now;
             ledger_.take(size);
             schedule_.jobs.post(task_);
         }
         if (!stop_.is_closed()) set_alarm();
+    }
+
+    /// The batch that waits is offered again, behind the work that is queued.
+    void resume() noexcept {
+        cycle_.resume();
+        schedule_.jobs.post(task_);
     }
 
     std::size_t drop_waiting() noexcept { return ledger_.drop_waiting(tables_.expire(schedule_.now())); }
@@ -105,6 +113,7 @@ protected:
     drain_ledger ledger_;
     stop_state stop_;
     call_in_progress call_;
+    time_point swapped_at_{};             ///< when the drain began
     time_point watched_until_ = never;    ///< when the watchdog looks
     std::shared_ptr<void> spare_tables_;  ///< the partition's own type
     std::size_t batch_size_ = 1;

@@ -17,6 +17,13 @@
 
 namespace tidefall::inline v0::detail {
 
+/// What a call of the processor gets beside its values, and where it may put what it says of them.
+struct call_context {
+    batch_info const& info;
+    stop_signal const& signal;
+    batch_result& result;
+};
+
 /// What the engine calls. Exactly one of the two is used, as `takes_table` says.
 template <typename Table>
 class processor {
@@ -30,8 +37,8 @@ public:
 
     [[nodiscard]] virtual bool takes_table() const noexcept = 0;
     [[nodiscard]] virtual bool takes_token() const noexcept = 0;
-    virtual void process(std::span<value_type> batch, stop_signal const& signal) = 0;
-    virtual void process(delivered_table<Table>&& table, stop_signal const& signal) = 0;
+    virtual void process(std::span<value_type> batch, call_context const& call) = 0;
+    virtual void process(delivered_table<Table>&& table, call_context const& call) = 0;
 };
 
 template <typename Table, typename F>
@@ -42,39 +49,36 @@ public:
     template <typename G>
     explicit processor_of(G&& f) : f_(std::forward<G>(f)) {}
 
-    [[nodiscard]] bool takes_table() const noexcept override {
-        return form == processor_form::table || form == processor_form::table_token;
-    }
-    [[nodiscard]] bool takes_token() const noexcept override {
-        return form == processor_form::span_token || form == processor_form::const_span_token ||
-               form == processor_form::table_token;
-    }
+    [[nodiscard]] bool takes_table() const noexcept override { return form.what == taken_as::table; }
+    [[nodiscard]] bool takes_token() const noexcept override { return form.takes_token(); }
 
-    void process(std::span<value_type> batch, [[maybe_unused]] stop_signal const& signal) override {
-        if constexpr (form == processor_form::span_token)
-            std::invoke(f_, batch, signal.token());
-        else if constexpr (form == processor_form::const_span_token)
-            std::invoke(f_, constant(batch), signal.token());
-        else if constexpr (form == processor_form::span)
-            std::invoke(f_, batch);
-        else if constexpr (form == processor_form::const_span)
-            std::invoke(f_, constant(batch));
+    void process(std::span<value_type> batch, [[maybe_unused]] call_context const& call) override {
+        if constexpr (form.what == taken_as::batch)
+            hand_over(std::span<value_type>(batch), call);
+        else if constexpr (form.what == taken_as::const_batch)
+            hand_over(std::span<value_type const>(batch), call);
         else
             static_cast<void>(batch);
     }
 
-    void process(delivered_table<Table>&& table, [[maybe_unused]] stop_signal const& signal) override {
-        if constexpr (form == processor_form::table_token)
-            std::invoke(f_, std::move(table), signal.token());
-        else if constexpr (form == processor_form::table)
-            std::invoke(f_, std::move(table));
+    void process(delivered_table<Table>&& table, [[maybe_unused]] call_context const& call) override {
+        if constexpr (form.what == taken_as::table)
+            hand_over(std::move(table), call);
         else
             static_cast<void>(table);
     }
 
 private:
     static constexpr processor_form form = form_of<F, Table>();
-    static std::span<value_type const> constant(std::span<value_type> batch) noexcept { return batch; }
+
+    template <typename Argument>
+    void hand_over(Argument&& argument, call_context const& call) {
+        auto const token = [&] { return call.signal.token(); };
+        if constexpr (is_batch_result<typename processor_result<F, Table>::type>)
+            call.result = call_with<form.also>(f_, std::forward<Argument>(argument), call.info, token);
+        else
+            static_cast<void>(call_with<form.also>(f_, std::forward<Argument>(argument), call.info, token));
+    }
 
     F f_;
 };

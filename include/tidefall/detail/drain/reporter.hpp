@@ -3,6 +3,7 @@
 
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
+#include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 
@@ -16,11 +17,13 @@ namespace tidefall::inline v0::detail {
 /// Tells the user what becomes of one partition: its events, and what it could not deliver. Code of the user runs in
 /// every function; no lock is held.
 template <typename Table>
-class reporter {
+class reporter final : public outcome_news {
 public:
     using value_type = typename Table::value_type;
 
     reporter(buffer_core<Table>& core, std::size_t partition) noexcept : core_(core), partition_(partition) {}
+
+    [[nodiscard]] std::size_t partition() const noexcept { return partition_; }
 
     void partition_started() noexcept {
         if (!core_.observed()) return;
@@ -57,6 +60,7 @@ public:
     }
 
     void threw(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
+        if (size == 0) return;
         core_.say_unheard(size, failure_reason::exception, error);
         if (!core_.observed()) return;
         core_.tell_exception({.buffer = core_.name,
@@ -68,14 +72,42 @@ public:
         failed(failure_reason::exception, size);
     }
 
-    void failed(failure_reason reason, std::size_t size) noexcept {
-        core_.say_unheard(size, reason, nullptr);
+    /// The processor took the rest of a batch.
+    void rejected(std::exception_ptr const& error, std::size_t size) noexcept {
+        failed(failure_reason::rejected, size, error);
+    }
+
+    void failed(failure_reason reason, std::size_t size, std::exception_ptr const& error = nullptr) noexcept {
+        if (size == 0) return;
+        core_.say_unheard(size, reason, error);
         if (!core_.observed()) return;
         core_.tell(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
                                                            .partition = partition_,
                                                            .system_time = wall_clock::now(),
                                                            .reason = reason,
                                                            .size = size});
+    }
+
+    /// So many values are offered again.
+    void retried(std::exception_ptr const& error, std::size_t size, std::size_t attempt, nanoseconds delay) noexcept {
+        if (!core_.observed()) return;
+        core_.tell(&telemetry_hook::on_batch_retried, {.buffer = core_.name,
+                                                       .partition = partition_,
+                                                       .system_time = wall_clock::now(),
+                                                       .error = error,
+                                                       .size = size,
+                                                       .attempt = attempt,
+                                                       .delay = delay});
+    }
+
+    void spilled(std::size_t values, std::exception_ptr const& error) noexcept override {
+        core_.tell(&telemetry_hook::on_values_spilled,
+                   {.buffer = core_.name, .partition = partition_, .error = error, .size = values});
+    }
+
+    void replayed(std::size_t values) noexcept override {
+        core_.tell(&telemetry_hook::on_values_replayed,
+                   {.buffer = core_.name, .partition = partition_, .size = values});
     }
 
     void dropped(failure_reason reason, std::size_t size) noexcept {
@@ -107,8 +139,8 @@ public:
     /// Returns values that stay the caller's.
     void show_undelivered(std::span<value_type> values, failure_reason reason,
                           std::exception_ptr const& error = nullptr) noexcept {
-        core_.return_undelivered(values,
-                                 {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_});
+        core_.return_undelivered(
+            values, {.reason = reason, .error = error, .buffer = core_.name, .partition = partition_, .news = this});
     }
 
 private:

@@ -4,6 +4,7 @@
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drain_state.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -22,7 +23,9 @@ public:
                          .is_first = cycle_.start_run(),
                          .trigger = cycle_.trigger(),
                          .swapped = ledger_.swapped(),
-                         .rest = ledger_.rest()};
+                         .rest = ledger_.rest(),
+                         .drain = ledger_.swaps(),
+                         .swapped_at = swapped_at_};
         if (result.is_first && stop_.is_over(schedule_.now())) {
             result.what = run_start::order::drop;
             result.lost = expire_here();
@@ -49,7 +52,8 @@ public:
     /// For the next call. Its worker alone writes it.
     [[nodiscard]] stop_signal const& signal() const noexcept { return call_.signal(); }
 
-    call_entry enter_call(std::size_t size) noexcept {
+    /// `is_new`: with a batch that is handed out for the first time.
+    call_entry enter_call(std::size_t size, bool is_new) noexcept {
         lock_guard const lock(mutex_);
         auto const now = schedule_.now();
         if (stop_.is_over(now)) return {.ticket = std::nullopt, .lost = expire_here()};
@@ -57,19 +61,37 @@ public:
         ledger_.hand_to_call(size);
         auto const number = call_.begin(size, now, schedule_.worker_here());
         watch();
-        return {.ticket = call_ticket{number, size}};
+        auto const index = is_new ? cycle_.next_batch() : 0;
+        return {.ticket = call_ticket{number, size, index, stop_.is_closed()}};
     }
 
-    call_end leave_call(call_ticket const& call, bool threw) noexcept {
+    /// No timeout is declared for the call any more. False where one was, or the call was abandoned.
+    bool settle_call(call_ticket const& call) noexcept {
+        auto const now = schedule_.now();
+        lock_guard const lock(mutex_);
+        return call_.is(call.number) && call_.settle(now);
+    }
+    [[nodiscard]] bool is_abandoned(call_ticket const& call) const noexcept {
+        lock_guard const lock(mutex_);
+        return !call_.is(call.number);
+    }
+
+    /// `retries`: what was rejected is to be offered again.
+    call_end leave_call(call_ticket const& call, call_outcome const& came, bool retries) noexcept {
         auto const now = schedule_.now();
         lock_guard const lock(mutex_);
         if (!call_.is(call.number)) return {.rest = call_end::owner::late};
         cycle_.leave_call();
         auto const result = call_.end(now);
-        ledger_.settle_call(call.size, result.timed_out || threw);
-        return {.rest = stop_.is_expired() ? call_end::owner::taken_over : call_end::owner::mine,
+        bool const failed = result.timed_out || came.threw;
+        bool const expired = stop_.is_expired();
+        auto const again = retries && !failed && !expired && !call.is_last ? came.rejected : 0;
+        auto const lost = failed ? call.size : came.rejected + came.refused - again;
+        ledger_.settle_call(call.size - lost - again, lost, again);
+        return {.rest = expired ? call_end::owner::taken_over : call_end::owner::mine,
                 .timed_out = result.timed_out,
                 .unnoticed = result.unnoticed,
+                .offers_again = again > 0,
                 .duration = result.duration};
     }
     void late_call_returned(call_ticket const& call) noexcept {
@@ -82,6 +104,27 @@ public:
     std::size_t fail_rest() noexcept {
         lock_guard const lock(mutex_);
         return ledger_.fail_rest();
+    }
+    /// The same for a part of it, a batch that was to be offered again.
+    std::size_t fail_of_rest(std::size_t size) noexcept {
+        lock_guard const lock(mutex_);
+        return ledger_.fail_of_rest(size);
+    }
+
+    /// Leaves the rest of the drain until a batch of it may be offered again, at once where the partition is closed.
+    /// False, and it is the caller's, where it was dropped.
+    bool put_off(nanoseconds delay) noexcept {
+        lock_guard const lock(mutex_);
+        if (stop_.is_expired()) return false;
+        cycle_.put_off();
+        unwatch();
+        if (stop_.is_closed() || (delay <= nanoseconds::zero() && !schedule_.manual())) {
+            resume();
+        } else {
+            plan_.retry_at(later(schedule_.now(), (std::max)(delay, nanoseconds::zero())));
+            set_alarm();
+        }
+        return true;
     }
 
     /// Leaves the rest of the drain for another run. False, and it is the caller's, where it was dropped.

@@ -8,14 +8,14 @@
 
 namespace tidefall::inline v0::detail {
 
-/// When the timer is to look at a partition: for its tick, and to free memory.
+/// When the timer is to look at a partition: for its tick, to offer a batch again, and to free memory.
 ///
 /// A tick is due one interval after a write found the partition empty. Memory that a partition no longer needs is freed
 /// ten intervals after its last swap or drain: that look is called a trim.
 class tick_plan {
 public:
     /// The time of the next look; never if there is none to come.
-    [[nodiscard]] time_point next() const noexcept { return (std::min)(tick_at_, trim_at_); }
+    [[nodiscard]] time_point next() const noexcept { return (std::min)({tick_at_, trim_at_, retry_at_}); }
 
     /// A value waits from now on. True if the next tick is earlier for it.
     bool value_waits(time_point now) noexcept { return tick_by(later(now, interval_)); }
@@ -33,6 +33,15 @@ public:
 
     /// True once, where the trim is due.
     [[nodiscard]] bool take_trim(time_point now) noexcept { return take(trim_at_, now); }
+
+    /// A batch waits to be offered again, at that time.
+    void retry_at(time_point at) noexcept {
+        assert(!closed_ && "a closed partition offers it at once");
+        retry_at_ = at;
+    }
+
+    /// True once, where that is due.
+    [[nodiscard]] bool take_retry(time_point now) noexcept { return take(retry_at_, now); }
 
     /// The tables were exchanged, and nothing waits. A swap that took something puts the trim off.
     void swapped(bool took_values, time_point now) noexcept {
@@ -59,7 +68,7 @@ public:
     /// Nothing is planned any more.
     void close() noexcept {
         closed_ = true;
-        tick_at_ = trim_at_ = never;
+        tick_at_ = trim_at_ = retry_at_ = never;
     }
 
 private:
@@ -78,6 +87,7 @@ private:
     nanoseconds interval_{};
     time_point tick_at_ = never;
     time_point trim_at_ = never;
+    time_point retry_at_ = never;
     bool closed_ = false;
 };
 
