@@ -59,9 +59,10 @@ struct discard_undelivered {};
 /// partition's table is exchanged for an empty one, and the drained one is handed, batch by batch, to the processor,
 /// on a worker thread of the runtime.
 ///
-/// Guarantees. Each accepted value is handed to the processor exactly once, or counted exactly once as failed,
-/// dropped, coalesced or erased; nothing is retried. Writers never wait for the processor, but at a capacity with
-/// `overflow_policy::block`. All that is in memory is lost if the process ends without `stop` or the destructor.
+/// Guarantees. Each accepted value is taken by the processor exactly once, or counted exactly once as failed, dropped,
+/// coalesced or erased; nothing is offered again unless the processor asks for it (`batch_result`). Writers never wait
+/// for the processor, but at a capacity with `overflow_policy::block`. All that is in memory is lost if the process
+/// ends without `stop` or the destructor.
 ///
 /// Thread safety: everything but construction and destruction may be called from several threads at once, also from
 /// the processor, `undelivered` and hooks, but for `flush` and `stop` of the buffer whose callback it is: these throw
@@ -75,11 +76,18 @@ public:
     using table_type = Table;
     using value_type = typename Table::value_type;
 
-    /// Starts the buffer. `process` is any callable of one of these forms, tried in this order:
+    /// Starts the buffer. `process` is any callable of one of these forms, tried in this order, each with a
+    /// `std::span<value_type>` first and then with a `std::span<value_type const>`:
     ///
-    ///     f(std::span<value_type>, std::stop_token), f(std::span<value_type const>, std::stop_token)
-    ///     f(std::span<value_type>), f(std::span<value_type const>)
-    ///     f(Table, std::stop_token), f(Table)          the whole drained table, whatever the batch size
+    ///     f(batch, batch_info const&, std::stop_token)
+    ///     f(batch, std::stop_token)
+    ///     f(batch, batch_info const&)
+    ///     f(batch)
+    ///
+    /// or of the same with a `Table`, the whole drained table whatever the batch size. One that takes batches may
+    /// return a `batch_result`, which says what it did not take. Other results are discarded, but for those that say
+    /// something (a bool, an enumeration, an error code, what has `has_value()` and `error()`, a future, a coroutine's
+    /// task): these do not compile.
     ///
     /// It is called for several partitions at once, never twice at once for one, except beside a call that was given
     /// up. The token is stopped when a call exceeds `processing_timeout` or the deadline of `stop` passes; with
@@ -101,8 +109,8 @@ public:
         static_assert(std::is_constructible_v<std::decay_t<Undelivered>, Undelivered>,
                       "undelivered cannot be copied into the buffer: give a move-only callable with std::move");
         static_assert(!std::is_constructible_v<std::decay_t<Processor>, Processor> || processor_for<Processor, Table>,
-                      "the processor must be callable as f(std::span<V>) or f(std::span<V const>), each also with a "
-                      "std::stop_token, or as f(Table), also with a std::stop_token; V is the buffer's value_type");
+                      "the processor must be callable as f(std::span<V>), f(std::span<V const>) or f(Table), each also "
+                      "with a tidefall::batch_info const&, a std::stop_token, or both; V is the buffer's value_type");
         static_assert(!processor_for<Processor, Table> || detail::is_heard<std::decay_t<Processor>, Table>(),
                       "the processor's result would be lost: return a tidefall::batch_result that says what was not "
                       "taken, throw, or discard the result by static_cast<void>");

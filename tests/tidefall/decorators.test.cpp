@@ -345,6 +345,7 @@ TEST_CASE("decorators: what per_partition made is no other call's after one that
     bool const returns_first = GENERATE(false, true);
     {
         items_queue items({.partitions = 1,
+                           .processing_interval = 1ms,
                            .processing_timeout = 1ms,
                            .timeout_action = tidefall::timeout_action::abandon,
                            .telemetry = std::make_shared<tells>(failed)},

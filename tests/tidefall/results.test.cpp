@@ -387,6 +387,7 @@ TEST_CASE("results: a call that was abandoned says nothing any more") {
     std::atomic<int> calls{0};
     tidefall::queue<int> items(
         {.partitions = 1,
+         .processing_interval = 1ms,
          .processing_batch_size = 2,
          .processing_timeout = 1ms,
          .timeout_action = tidefall::timeout_action::abandon,

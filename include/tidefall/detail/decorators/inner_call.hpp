@@ -55,7 +55,7 @@ class decorator {
 public:
 #if defined(__cpp_lib_jthread)
     template <typename V>
-    batch_result operator()(std::span<V> batch, batch_info const& info, std::stop_token token) {
+    batch_result operator()(std::span<V> batch, batch_info const& info, call_token token) {
         return self().template deliver<std::remove_const_t<V>>(batch, info, token);
     }
 #else

@@ -31,7 +31,7 @@ public:
     /// Callable with what the processors are callable with, whatever they take beside it.
     template <typename Batch>
         requires(takes<Batch>)
-    decltype(auto) operator()(Batch batch, batch_info const& info, std::stop_token token) {
+    decltype(auto) operator()(Batch batch, batch_info const& info, call_token token) {
         return call<Batch>(std::move(batch), info, [&] { return token; });
     }
 #else

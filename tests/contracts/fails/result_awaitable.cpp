@@ -1,0 +1,9 @@
+// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
+#include <tidefall/queue.hpp>
+#include <coroutine>
+struct lazy {
+    std::suspend_always operator co_await() const { return {}; }
+};
+int main() {
+    tidefall::queue<int> items({}, [](std::span<int const>) { return lazy(); });
+}
