@@ -241,6 +241,14 @@ public:
         require_outside("stop");
         return stop_by(deadline(within));
     }
+    /// The same with a note, for whoever reads the events: it is in `partition_stop::note`. Of several stops the first
+    /// note counts.
+    drain_report stop(std::chrono::nanoseconds within, std::string note) {
+        if (core_->home.left()) return {};
+        require_outside("stop");
+        core_->note_stop(std::move(note));
+        return stop_by(deadline(within));
+    }
 
 protected:
     /// Enough stripes in a partition that writers seldom meet: 6 KiB a partition with tables of 64 bytes.
@@ -265,6 +273,11 @@ protected:
     /// The route of a mixed hash: its highest bits choose the partition, the next ones the stripe.
     route route_by_hash(std::uint64_t hash) const noexcept {
         return route(writes_->routes().by_hash(hash));
+    }
+
+    /// The index of the partition that a route leads to.
+    std::size_t partition_at(route to) const noexcept {
+        return writes_->routes().partition_of(to.stripe);
     }
 
     /// The same partition, by the stripe that the calling thread keeps to.
@@ -307,6 +320,12 @@ protected:
     template <typename F>
     void read(route from, F&& f) const {
         writes_->read(from.stripe, f);
+    }
+
+    /// The same for each stripe, one after the other.
+    template <typename F>
+    void read_all(F&& f) const {
+        for (std::size_t stripe = 0; stripe < writes_->routes().stripes(); ++stripe) writes_->read(stripe, f);
     }
 
     /// Runs `f(Table&)`, which takes values out of the table, under the lock of the stripe that the route picks; not at
@@ -388,6 +407,11 @@ private:
     /// After a stop: true where the destructor would wait for a call that runs all the same.
     bool outlived_by_calls() const noexcept {
         return !core_->home.left() && !leaves_calls_ && partitions_->is_in_use();
+    }
+
+    /// For a stop that is about to begin.
+    void note_stop(std::string const& note) const {
+        if (!core_->home.left() && !note.empty()) core_->note_stop(note);
     }
 
     /// The first half of a stop: closes the buffer and does not wait; `stop` with any longer time waits for the end of

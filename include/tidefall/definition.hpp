@@ -39,6 +39,8 @@ inline constexpr std::string_view no_environment{};
 ///                                                      or `tidefall::no_environment`. It must be there
 ///     static tidefall::options defaults();             the options to begin with; without it those of `options`
 ///
+/// and, if it likes, `process`, a static member that is called as a processor: then `start` need not be given one.
+///
 /// Where `defaults` gives no `name`, or "tidefall", the buffer is called as the type is, without namespaces and
 /// template arguments: `event_queue`.
 ///
@@ -65,16 +67,29 @@ public:
     /// `invalid_options`, whose what() says whether the value came from the defaults, from which variable of the
     /// environment, or from this call; and what the constructor of the buffer throws. Then it is not started, and can
     /// be.
-    template <typename Processor>
+    template <typename Processor,
+              typename = std::enable_if_t<!std::is_same_v<std::remove_cvref_t<Processor>, options_overlay>>>
     static Buffer& start(Processor&& process, options_overlay const& given = {}) {
         return start_with(given, std::forward<Processor>(process));
     }
+
+    /// The same with the definition's own processor, its static member `process`.
+    static Buffer& start(options_overlay const& given = {}) { return start_with(given, own_processor{}); }
 
     /// The same with the third argument of a buffer's constructor.
     template <typename Processor, typename Undelivered,
               typename = std::enable_if_t<!std::is_same_v<std::remove_cvref_t<Undelivered>, options_overlay>>>
     static Buffer& start(Processor&& process, Undelivered&& undelivered, options_overlay const& given = {}) {
         return start_with(given, std::forward<Processor>(process), std::forward<Undelivered>(undelivered));
+    }
+
+    /// The options that a start with `given` would have: those of further buffers of the same kind, such as
+    /// `registry.start("tenant-a", event_queue::options_for(), processor)`. Throws `invalid_options` as `start` does.
+    static options options_for(options_overlay const& given = {}) {
+        static_assert(says_environment<Derived>,
+                      "a definition says where else its options come from: static constexpr "
+                      "std::string_view environment");
+        return layered(given);
     }
 
     /// The buffer. Throws `std::logic_error`, which names the type, before its start and after its stop. Takes no lock.
@@ -94,6 +109,10 @@ public:
     /// of the buffer; then nothing changed.
     static drain_report stop() { return stop_with(); }
     static drain_report stop(std::chrono::nanoseconds within) { return stop_with(within); }
+    /// The same with a note for `partition_stop::note`.
+    static drain_report stop(std::chrono::nanoseconds within, std::string note) {
+        return stop_with(within, std::move(note));
+    }
 
 private:
     struct kept {
@@ -118,18 +137,32 @@ private:
         ~claim() { starting_.store(false, std::memory_order_release); }
     };
 
-    static constexpr bool says_environment = requires { std::string_view(Derived::environment); };
+    template <typename D>
+    static constexpr bool says_environment = requires {
+        std::string_view(D::environment);
+    };
+
+    /// Calls the static member `process`, with whatever it takes.
+    struct own_processor {
+        template <typename... Arguments, typename D = Derived>
+            requires requires(Arguments&&... arguments) {
+                D::process(std::forward<Arguments>(arguments)...);
+            }
+        decltype(auto) operator()(Arguments&&... arguments) const {
+            return D::process(std::forward<Arguments>(arguments)...);
+        }
+    };
 
     template <typename... Callables>
     static Buffer& start_with(options_overlay const& given, Callables&&... callables) {
         static_assert(detail::is_buffer<Buffer>,
                       "a definition names a buffer: queue, hash_map, or a class that derives from tidefall::buffer");
         static_assert(
-            says_environment,
+            says_environment<Derived>,
             "a definition says where else its options come from: static constexpr std::string_view environment "
             "= \"MYAPP_EVENTS\"; for variables such as MYAPP_EVENTS_PARTITIONS, or = "
             "tidefall::no_environment; for none");
-        if constexpr (detail::is_buffer<Buffer> && says_environment) {
+        if constexpr (detail::is_buffer<Buffer> && says_environment<Derived>) {
             claim const mine;
             // Relaxed: only a start sets it, and this is the only one.
             if (current_.load(std::memory_order_relaxed) != nullptr) {
@@ -190,7 +223,7 @@ private:
         // Acquires [definition].
         auto* const one = current_.load(std::memory_order_acquire);
         if (one == nullptr) return {};
-        auto const report = one->held.stop(within...);
+        auto const report = one->held.stop(std::move(within)...);
         auto* expected = one;
         // Relaxed: whoever takes it away has seen it. No other has its address, as none is ever destroyed.
         if (current_.compare_exchange_strong(expected, nullptr, std::memory_order_relaxed)) {

@@ -63,6 +63,7 @@ namespace tidefall::inline v0 {
 struct options_overlay;
 struct runtime_options;
 struct spill_report;
+struct spill_stats;
 template <typename K, typename V, typename Version>
 struct entry;
 
@@ -78,7 +79,7 @@ struct enumerators<write_status> {
 };
 template <>
 struct enumerators<failure_reason> {
-    static constexpr std::string_view names[] = {"exception", "timeout", "overflow", "stopped"};
+    static constexpr std::string_view names[] = {"exception", "timeout", "overflow", "stopped", "rejected"};
 };
 template <>
 struct enumerators<timeout_action> {
@@ -292,9 +293,18 @@ void print_event(pairs& print, Event const& event, event_times which) {
     }
     if constexpr (requires { event.message; }) print.quoted("message", event.message);
     if constexpr (requires { event.reason; }) print("reason", event.reason);
+    if constexpr (requires { event.note; }) {
+        if (!event.note.empty()) print.quoted("note", event.note);
+    }
     if constexpr (requires { event.size; }) print("size", event.size);
+    if constexpr (requires { event.attempt; }) print("attempt", event.attempt);
+    if constexpr (requires { event.delay; }) print("delay", event.delay);
     if constexpr (requires { event.trigger; }) print("trigger", event.trigger);
     if constexpr (requires { event.refused; }) print("refused", event.refused);
+    if constexpr (
+        requires { event.error; } && !requires { event.message; }) {
+        if (event.error) print("error", event.error);
+    }
 }
 
 inline void print_value(pairs& print, drain_report const& report) {
@@ -327,6 +337,18 @@ inline void print_value(pairs& print, failure const& why) {
     print("partition", why.partition);
 }
 
+inline void print_value(pairs& print, batch_info const& info) {
+    print("buffer", info.buffer);
+    print("partition", info.partition);
+    print("drain", info.drain);
+    print("index", info.index);
+    print("attempt", info.attempt);
+    print("remaining", info.remaining);
+    print("trigger", info.trigger);
+    print("swapped_at", info.swapped_at);
+    print("stopping", info.stopping);
+}
+
 template <typename K, typename V, typename Version>
 void print_value(pairs& print, entry<K, V, Version> const& one) {
     print.formatted("key", one.key);
@@ -346,7 +368,15 @@ void print_value(pairs& print, T const& value) {
         print("records", value.records);
         print("bytes", value.bytes);
         print("damaged_bytes", value.damaged_bytes);
+        print("removed_bytes", value.removed_bytes);
         print("torn_bytes", value.torn_bytes);
+    } else if constexpr (requires { value.undecodable; }) {
+        print("records", value.records);
+        print("bytes", value.bytes);
+        print("written", value.written);
+        print("replayed", value.replayed);
+        print("refused", value.refused);
+        print("undecodable", value.undecodable);
     } else {
         print_event(print, value, event_times::printed);
     }
@@ -418,6 +448,10 @@ struct fmt::formatter<tidefall::buffer_stats> : tidefall::detail::prints<tidefal
 template <>
 struct fmt::formatter<tidefall::spill_report> : tidefall::detail::prints<tidefall::spill_report> {};
 template <>
+struct fmt::formatter<tidefall::spill_stats> : tidefall::detail::prints<tidefall::spill_stats> {};
+template <>
+struct fmt::formatter<tidefall::batch_info> : tidefall::detail::prints<tidefall::batch_info> {};
+template <>
 struct fmt::formatter<tidefall::failure> : tidefall::detail::prints<tidefall::failure> {};
 
 template <>
@@ -432,6 +466,12 @@ template <>
 struct fmt::formatter<tidefall::processing_exception> : tidefall::detail::prints<tidefall::processing_exception> {};
 template <>
 struct fmt::formatter<tidefall::processing_failed> : tidefall::detail::prints<tidefall::processing_failed> {};
+template <>
+struct fmt::formatter<tidefall::batch_retried> : tidefall::detail::prints<tidefall::batch_retried> {};
+template <>
+struct fmt::formatter<tidefall::values_spilled> : tidefall::detail::prints<tidefall::values_spilled> {};
+template <>
+struct fmt::formatter<tidefall::values_replayed> : tidefall::detail::prints<tidefall::values_replayed> {};
 template <>
 struct fmt::formatter<tidefall::items_dropped> : tidefall::detail::prints<tidefall::items_dropped> {};
 template <>

@@ -16,6 +16,7 @@
 #include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/write/bulk_write.hpp>
 #include <tidefall/hash_map_table.hpp>
+#include <tidefall/string_hash.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -318,6 +319,35 @@ public:
         return this->remove(route_of(hash, tags...), [&](table& from) { from.erase(hash, by, out); }) > 0;
     }
 
+    /// Takes an entry out of the write table, and gives it to the caller. It counts as erased. Nothing where `get`
+    /// would find nothing.
+    template <typename Key = K, typename... Tags>
+    std::optional<value_type> extract(Key const& key, Tags const&... tags) {
+        auto const& by = as_key(key);
+        auto const hash = hash_of(by);
+        typename table::removed out;
+        this->remove(route_of(hash, tags...), [&](table& from) { from.erase(hash, by, out); });
+        return out;
+    }
+
+    /// Calls `f(entry const&)` for each entry that waits, stripe by stripe, under the lock of its stripe: `f` must be
+    /// short and must not call this buffer, which debug builds assert. In no order; entries that are written, or
+    /// swapped out, meanwhile are seen or not. What `f` throws ends it and passes. Nothing after stop.
+    template <typename F>
+    void visit(F&& f) const {
+        static_assert(std::is_invocable_v<F&, value_type const&>, "visit calls f(entry const&)");
+        this->read_all([&](table const& from) {
+            for (value_type const& one : from) static_cast<void>(std::invoke(f, one));
+        });
+    }
+
+    /// The index of the partition that a key goes to.
+    template <typename Key = K, typename... Tags>
+    std::size_t partition_of(Key const& key, Tags const&... tags) const {
+        auto const& by = as_key(key);
+        return this->partition_at(route_of(hash_of(by), tags...));
+    }
+
 private:
     template <typename Q>
     static constexpr bool looked_up_as_it_is =
@@ -387,7 +417,9 @@ private:
 #endif
     static bool
     holds(table const& in, std::uint64_t hash,
-          std::conditional_t<std::is_trivially_copyable_v<Q> && sizeof(Q) <= sizeof(void*), Q, Q const&> key) {
+          std::conditional_t<std::is_trivially_copyable_v<Q> && !std::is_array_v<Q> && sizeof(Q) <= sizeof(void*), Q,
+                             Q const&>
+              key) {
         return in.held(hash, key) != nullptr;
     }
 

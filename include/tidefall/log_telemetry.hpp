@@ -17,9 +17,10 @@
 // | event | level |
 // | --- | --- |
 // | `processing_start`, `processing_stop` | debug |
-// | `partition_start`, `partition_stop`, `partition_room` where nothing was refused | info |
+// | `partition_start`, `partition_stop`, `partition_room` where nothing was refused, `values_replayed` | info |
 // | `partition_full`, `partition_room` where something was refused | warning |
 // | `partition_stop` at the deadline of `stop`, `items_dropped` by overflow | warning |
+// | `batch_retried`, `values_spilled` | warning |
 // | `processing_exception`, `processing_failed`, `items_dropped` at the deadline of `stop` | error |
 //
 // A batch whose call threw has two lines, as it has two events: what was thrown, and that the batch is lost.
@@ -156,6 +157,9 @@ public:
         log(log_level::error, "processing_exception", e);
     }
     void on_processing_failed(processing_failed const& e) override { log(log_level::error, "processing_failed", e); }
+    void on_batch_retried(batch_retried const& e) override { log(log_level::warning, "batch_retried", e); }
+    void on_values_spilled(values_spilled const& e) override { log(log_level::warning, "values_spilled", e); }
+    void on_values_replayed(values_replayed const& e) override { log(log_level::info, "values_replayed", e); }
     void on_items_dropped(items_dropped const& e) override {
         log(e.reason == failure_reason::overflow ? log_level::warning : log_level::error, "items_dropped", e);
     }

@@ -15,8 +15,13 @@
 //     tidefall_partitions_running                     gauge      1 from start to stop
 //     tidefall_drains_total                 trigger   counter    drained tables whose processing began
 //     tidefall_drained_values_total                   counter    the values in them
-//     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout) or dropped
-//                                                                before it (overflow, stopped)
+//     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout, rejected)
+//     or
+//                                                                dropped before it (overflow, stopped)
+//     tidefall_retried_batches_total                  counter    calls whose batch was to be offered again, or a part
+//     tidefall_retried_values_total                   counter    the values that were
+//     tidefall_spilled_values_total                   counter    values that went to a spill file
+//     tidefall_replayed_values_total                  counter    values of a spill file that were delivered
 //     tidefall_partitions_full                        gauge      1 from the write that finds no room to the swap that
 //                                                                makes some
 //     tidefall_partition_full_total                   counter    how often that was so
@@ -79,12 +84,16 @@ struct partition_metrics {
     std::int64_t running = 0;                       ///< started and not stopped; 1 or 0 where names are unique
     std::array<std::uint64_t, 5> drains = {};       ///< by `drain_trigger`
     std::uint64_t drained_values = 0;               ///< in the tables of `drains`
-    std::array<std::uint64_t, 4> undelivered = {};  ///< values, by `failure_reason`
+    std::array<std::uint64_t, 5> undelivered = {};  ///< values, by `failure_reason`
     std::int64_t full = 0;                          ///< found full and not swapped since, as `running` counts
     std::uint64_t times_full = 0;                   ///< how often it was found full
     std::chrono::nanoseconds full_sum = {};         ///< how long it was, the times that are over
     std::uint64_t refused = 0;                      ///< values answered `full` in these times
     std::uint64_t exceptions = 0;                   ///< of the processor, or of the sorting before it
+    std::uint64_t retried_batches = 0;              ///< calls whose batch was to be offered again, or a part
+    std::uint64_t retried_values = 0;               ///< the values that were
+    std::uint64_t spilled = 0;                      ///< values that went to a spill file
+    std::uint64_t replayed = 0;                     ///< values of a spill file that were delivered
     std::vector<std::uint64_t> durations = {};      ///< drains that ended, by bucket, each in one; the last: longer
     std::chrono::nanoseconds duration_sum = {};     ///< of the drains that ended
 };
@@ -196,6 +205,18 @@ public:
         add(series_of(e.buffer, e.partition)->undelivered[index(e.reason)], e.size);
     }
 
+    void on_batch_retried(batch_retried const& e) override {
+        auto const to = series_of(e.buffer, e.partition);
+        add(to->retried_batches, 1);
+        add(to->retried_values, e.size);
+    }
+
+    void on_values_spilled(values_spilled const& e) override { add(series_of(e.buffer, e.partition)->spilled, e.size); }
+
+    void on_values_replayed(values_replayed const& e) override {
+        add(series_of(e.buffer, e.partition)->replayed, e.size);
+    }
+
     void on_items_dropped(items_dropped const& e) override {
         add(series_of(e.buffer, e.partition)->undelivered[index(e.reason)], e.size);
     }
@@ -218,7 +239,7 @@ private:
     using counter = detail::atomic<T>;  // relaxed everywhere: numbers, each for itself
 
     static constexpr std::size_t triggers = 5;
-    static constexpr std::size_t reasons = 4;
+    static constexpr std::size_t reasons = 5;
 
     /// The counters of one partition.
     struct series {
@@ -239,6 +260,10 @@ private:
             now.full_sum = std::chrono::nanoseconds(full_sum.load(std::memory_order_relaxed));
             now.refused = refused.load(std::memory_order_relaxed);
             now.exceptions = exceptions.load(std::memory_order_relaxed);
+            now.retried_batches = retried_batches.load(std::memory_order_relaxed);
+            now.retried_values = retried_values.load(std::memory_order_relaxed);
+            now.spilled = spilled.load(std::memory_order_relaxed);
+            now.replayed = replayed.load(std::memory_order_relaxed);
             now.durations.reserve(durations.size());
             for (auto const& one : durations) now.durations.push_back(one.load(std::memory_order_relaxed));
             now.duration_sum = std::chrono::nanoseconds(duration_sum.load(std::memory_order_relaxed));
@@ -256,6 +281,10 @@ private:
         counter<std::chrono::nanoseconds::rep> full_sum{0};
         counter<std::uint64_t> refused{0};
         counter<std::uint64_t> exceptions{0};
+        counter<std::uint64_t> retried_batches{0};
+        counter<std::uint64_t> retried_values{0};
+        counter<std::uint64_t> spilled{0};
+        counter<std::uint64_t> replayed{0};
         std::vector<counter<std::uint64_t>> durations;
         counter<std::chrono::nanoseconds::rep> duration_sum{0};
     };
@@ -284,7 +313,8 @@ private:
                                                                       ",trigger=\"capacity\"", ",trigger=\"flush\"",
                                                                       ",trigger=\"stop\""};
         constexpr std::array<char const*, reasons> reason_labels = {",reason=\"exception\"", ",reason=\"timeout\"",
-                                                                    ",reason=\"overflow\"", ",reason=\"stopped\""};
+                                                                    ",reason=\"overflow\"", ",reason=\"stopped\"",
+                                                                    ",reason=\"rejected\""};
         if (all.empty()) return;
         std::vector<std::string> labels;
         labels.reserve(all.size());
@@ -308,7 +338,7 @@ private:
         each([&](auto const& one, auto const& of) { text.sample(of, one.drained_values); });
 
         text.family("tidefall_undelivered_values_total", "counter",
-                    "Values that the processor lost (exception, timeout) or never got (overflow, stopped).");
+                    "Values that the processor lost (exception, timeout, rejected) or never got (overflow, stopped).");
         each([&](auto const& one, auto const& of) {
             for (std::size_t i = 0; i < reasons; ++i) text.sample(of + reason_labels[i], one.undelivered[i]);
         });
@@ -330,6 +360,19 @@ private:
         text.family("tidefall_exceptions_total", "counter",
                     "Exceptions of the processor, or of the sorting before it.");
         each([&](auto const& one, auto const& of) { text.sample(of, one.exceptions); });
+
+        text.family("tidefall_retried_batches_total", "counter",
+                    "Calls whose batch was to be offered again, or a part of it.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.retried_batches); });
+
+        text.family("tidefall_retried_values_total", "counter", "Values that were to be offered again.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.retried_values); });
+
+        text.family("tidefall_spilled_values_total", "counter", "Values that went to a spill file.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.spilled); });
+
+        text.family("tidefall_replayed_values_total", "counter", "Values of a spill file that were delivered.");
+        each([&](auto const& one, auto const& of) { text.sample(of, one.replayed); });
 
         std::vector<std::string> bound_labels;
         bound_labels.reserve(bounds_.size() + 1);
@@ -368,7 +411,7 @@ private:
              &buffer_stats::erased},
             {"tidefall_buffer_processed_values_total", "counter", "Values that the processor took.",
              &buffer_stats::processed},
-            {"tidefall_buffer_failed_values_total", "counter", "Values lost by an exception or a timeout.",
+            {"tidefall_buffer_failed_values_total", "counter", "Values lost by an exception or a timeout, or rejected.",
              &buffer_stats::failed},
             {"tidefall_buffer_dropped_values_total", "counter", "Values dropped by overflow or at a stop.",
              &buffer_stats::dropped},

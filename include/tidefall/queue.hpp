@@ -183,6 +183,12 @@ public:
         }
     }
 
+    /// The index of the partition that `partition_key{by}` leads to.
+    template <typename K>
+    std::size_t partition_of(K const& by) const {
+        return this->partition_at(this->route_by(by));
+    }
+
 private:
     /// So many values at most go in under one lock.
     static constexpr std::size_t chunk = 256;

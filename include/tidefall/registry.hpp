@@ -17,6 +17,7 @@
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
+#include <tidefall/string_hash.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -134,9 +135,9 @@ public:
         auto const one = find(name);
         return one ? stop_each({{std::string(name), one}}, std::nullopt) : drain_report{};
     }
-    drain_report stop(std::string_view name, std::chrono::nanoseconds within) {
+    drain_report stop(std::string_view name, std::chrono::nanoseconds within, std::string const& note = {}) {
         auto const one = find(name);
-        return one ? stop_each({{std::string(name), one}}, within) : drain_report{};
+        return one ? stop_each({{std::string(name), one}}, within, note) : drain_report{};
     }
 
     /// Stops every buffer that is found at the time of the call: closes all of them at once, then waits for all, each
@@ -144,7 +145,9 @@ public:
     /// reports, complete if each of them is. A start that runs meanwhile is not waited for. Throws `std::system_error`
     /// in a callback of one of the buffers; then nothing changed.
     drain_report stop_all() { return stop_each(every(), std::nullopt); }
-    drain_report stop_all(std::chrono::nanoseconds within) { return stop_each(every(), within); }
+    drain_report stop_all(std::chrono::nanoseconds within, std::string const& note = {}) {
+        return stop_each(every(), within, note);
+    }
 
     /// The names that are found, sorted.
     std::vector<std::string> names() const {
@@ -158,11 +161,6 @@ public:
     std::size_t size() const { return every().size(); }
 
 private:
-    struct string_hash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
-    };
-
     struct content {
         detail::mutex mutex;
         // Guarded by mutex.
@@ -237,8 +235,10 @@ private:
         return all;
     }
 
-    drain_report stop_each(list const& all, std::optional<std::chrono::nanoseconds> within) {
+    drain_report stop_each(list const& all, std::optional<std::chrono::nanoseconds> within,
+                           std::string const& note = {}) {
         for (auto const& one : all) base(one).require_outside("stop");
+        for (auto const& one : all) base(one).note_stop(note);
         for (auto const& one : all) base(one).begin_stop(within.value_or(base(one).shutdown_timeout()));
         drain_report sum;
         for (auto const& one : all) {

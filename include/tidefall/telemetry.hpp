@@ -43,6 +43,7 @@ struct partition_stop {
     std::size_t partition = 0;
     std::chrono::nanoseconds duration = {};  ///< since its start
     stop_reason reason = stop_reason::stopped;
+    std::string_view note = {};  ///< what `stop(within, note)` was given
 };
 
 /// The processing of a drained table begins.

@@ -20,6 +20,7 @@
 #include <tidefall/results.hpp>
 #include <tidefall/runtime.hpp>
 #include <tidefall/spill.hpp>
+#include <tidefall/string_hash.hpp>
 #include <tidefall/table.hpp>
 #include <tidefall/tags.hpp>
 #include <tidefall/telemetry.hpp>

@@ -13,6 +13,7 @@
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/registry.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -725,4 +726,82 @@ TEST_CASE("definition: writers, starts and stops at once") {
     for (auto& each : threads) each.join();
     shared_queue::stop();
     CHECK(accepted == processed);
+}
+
+// ---- a processor of its own, options for others, notes
+
+namespace {
+
+struct own_process : tidefall::definition<own_process, tidefall::queue<int>> {
+    static constexpr std::string_view environment = tidefall::no_environment;
+    static inline std::vector<std::size_t> sizes;
+    static void process(std::span<int const> batch, tidefall::batch_info const& info) {
+        CHECK(info.buffer == "own_process");
+        sizes.push_back(batch.size());
+    }
+    static tidefall::options defaults() { return {.partitions = 1, .processing_batch_size = 2}; }
+};
+
+struct own_callable : tidefall::definition<own_callable, tidefall::queue<int>> {
+    static constexpr std::string_view environment = "TIDEFALL_TEST_OWN";
+    static inline std::size_t seen = 0;
+    static constexpr auto process = [](std::span<int> batch) { seen += batch.size(); };
+};
+
+class note_log final : public tidefall::telemetry_hook {
+public:
+    std::vector<std::string> notes;
+    void on_partition_stop(tidefall::partition_stop const& e) override { notes.emplace_back(e.note); }
+};
+
+}  // namespace
+
+TEST_CASE("definition: a static member may be the processor") {
+    own_process::start().push_range(std::vector{1, 2, 3});
+    CHECK(own_process::stop().processed == 3);
+    CHECK(own_process::sizes == std::vector<std::size_t>{2, 1});
+    tidefall::options_overlay const given{.partitions = 1, .processing_batch_size = 3};
+    own_process::start(given).push_range(std::vector{1, 2, 3});
+    own_process::stop();
+    CHECK(own_process::sizes.back() == 3);
+    std::size_t other = 0;
+    own_process::start([&](std::span<int const> batch) { other += batch.size(); }).push(1);
+    own_process::stop();
+    CHECK(other == 1);
+    own_callable::start({.partitions = 1}).push(1);
+    own_callable::stop();
+    CHECK(own_callable::seen == 1);
+}
+
+TEST_CASE("definition: options_for gives the layered options, for further buffers of the kind") {
+    auto const how = own_process::options_for({.partitions = 3});
+    CHECK(how.name == "own_process");
+    CHECK(how.partitions == 3);
+    CHECK(how.processing_batch_size == 2);
+    CHECK(own_process::options_for().partitions == 1);
+    CHECK_THROWS_AS(own_process::options_for({.partitions = std::size_t{0}}), tidefall::invalid_options);
+    tests::environment_variable const set("TIDEFALL_TEST_OWN_PARTITIONS", "7");
+    CHECK(own_callable::options_for().partitions == 7);
+    CHECK(own_callable::options_for({.partitions = 2}).partitions == 2);
+}
+
+TEST_CASE("definition: of several stops the first note is told") {
+    auto const log = std::make_shared<note_log>();
+    tidefall::queue<int> items({.partitions = 2, .telemetry = log}, [](std::span<int>) {});
+    items.stop(1s, "deploy");
+    items.stop(1s, "too late");
+    CHECK(log->notes == std::vector<std::string>{"deploy", "deploy"});
+    own_process::start({.partitions = 1, .telemetry = log});
+    own_process::stop(1s, "by the definition");
+    CHECK(log->notes.back() == "by the definition");
+    tidefall::registry<tidefall::queue<int>> all;
+    all.start("a", {.partitions = 1, .telemetry = log}, [](std::span<int>) {});
+    all.start("b", {.partitions = 1, .telemetry = log}, [](std::span<int>) {});
+    all.stop("a", 1s, "by the registry");
+    CHECK(log->notes.back() == "by the registry");
+    all.stop_all(1s, "all of them");
+    CHECK(log->notes.back() == "all of them");
+    tidefall::queue<int> quiet({.partitions = 1, .telemetry = log}, [](std::span<int>) {});
+    quiet.stop();
+    CHECK(log->notes.back().empty());
 }

@@ -183,8 +183,22 @@ TEST_CASE("format: reports and statistics") {
                                       .hook_failures = 18'446'744'073'709'551'615U}) ==
           "accepted=1 refused=2 coalesced=3 erased=4 processed=5 failed=6 dropped=7 abandoned=8 pending=9 "
           "in_flight=10 ticks=11 hook_failures=18446744073709551615");
-    CHECK(text(tidefall::spill_report{.records = 1, .bytes = 2, .damaged_bytes = 3, .torn_bytes = 4}) ==
-          "records=1 bytes=2 damaged_bytes=3 torn_bytes=4");
+    CHECK(text(tidefall::spill_report{
+              .records = 1, .bytes = 2, .damaged_bytes = 3, .removed_bytes = 5, .torn_bytes = 4}) ==
+          "records=1 bytes=2 damaged_bytes=3 removed_bytes=5 torn_bytes=4");
+    CHECK(text(tidefall::spill_stats{
+              .records = 1, .bytes = 2, .written = 3, .replayed = 4, .refused = 5, .undecodable = 6}) ==
+          "records=1 bytes=2 written=3 replayed=4 refused=5 undecodable=6");
+    CHECK(text(tidefall::batch_info{.buffer = "b",
+                                    .partition = 1,
+                                    .drain = 2,
+                                    .index = 3,
+                                    .attempt = 4,
+                                    .remaining = 5,
+                                    .trigger = tidefall::drain_trigger::flush,
+                                    .swapped_at = std::chrono::steady_clock::time_point(1500ms),
+                                    .stopping = true}) ==
+          "buffer=b partition=1 drain=2 index=3 attempt=4 remaining=5 trigger=flush swapped_at=1500ms stopping=true");
 }
 
 TEST_CASE("format: of a real buffer") {
@@ -258,6 +272,18 @@ TEST_CASE("format: events, with both their times") {
                                            .reason = tidefall::failure_reason::timeout,
                                            .size = 3}) ==
           "buffer=b partition=1 system_time=2026-11-21T12:00:00.250000Z reason=timeout size=3");
+    CHECK(text(tidefall::partition_stop{.buffer = "b", .partition = 1, .duration = 8s, .note = "deploy"}) ==
+          "buffer=b partition=1 duration=8s reason=stopped note=\"deploy\"");
+    CHECK(text(tidefall::batch_retried{.buffer = "b",
+                                       .partition = 1,
+                                       .system_time = noon,
+                                       .error = std::make_exception_ptr(std::logic_error("busy")),
+                                       .size = 3,
+                                       .attempt = 2,
+                                       .delay = 100ms}) ==
+          "buffer=b partition=1 system_time=2026-11-21T12:00:00.250000Z size=3 attempt=2 delay=100ms error=\"busy\"");
+    CHECK(text(tidefall::values_spilled{.buffer = "b", .partition = 1, .size = 3}) == "buffer=b partition=1 size=3");
+    CHECK(text(tidefall::values_replayed{.buffer = "b", .partition = 1, .size = 3}) == "buffer=b partition=1 size=3");
     CHECK(text(tidefall::items_dropped{
               .buffer = "b", .partition = 1, .reason = tidefall::failure_reason::overflow, .size = 3}) ==
           "buffer=b partition=1 reason=overflow size=3");

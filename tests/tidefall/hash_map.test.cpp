@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../support/catch.hpp"
+#include "../support/common.hpp"
 #include "../support/recorder.hpp"
 
 #include <tidefall/hash_map.hpp>
@@ -592,4 +593,113 @@ TEST_CASE("hash map: a partition whose entries were all erased makes no tick, an
     clock->advance(5s);
     CHECK(map.stats().ticks == 1);
     CHECK(seen.values().size() == 1);
+}
+
+// ---- what waits, by hand
+
+namespace {
+
+using text_map = hash_map<std::string, int, tidefall::string_hash, std::equal_to<>>;
+
+}  // namespace
+
+TEST_CASE("hash map: a transparent map takes literals, arrays and views, and makes a key of a new one alone") {
+    auto const clock = tidefall::make_manual_runtime();
+    text_map map(with(clock), [](std::span<entry<std::string, int>>) {});
+    char name[] = "w";
+    std::string_view const view = "a name that is longer than any small string has room for";
+    CHECK(map.put("x", 1) == write_status::accepted);
+    CHECK(map.put_newer("x", 2, 7) == write_status::accepted);
+    CHECK(map.update("x", [](int& held) { ++held; }) == write_status::accepted);
+    CHECK(map.put(name, 4) == write_status::accepted);
+    CHECK(map.put(view, 5) == write_status::accepted);
+    CHECK(map.put(std::string("x"), 6) == write_status::accepted);
+    CHECK(map.get("x") == 6);
+    CHECK(map.get(name) == 4);
+    CHECK(map.contains(view));
+    CHECK(map.size() == 3);
+    CHECK(map.erase("w"));
+    CHECK(tidefall::string_hash{}("x") == tidefall::string_hash{}(std::string("x")));
+}
+
+TEST_CASE("hash map: a full transparent map takes what changes a key that it holds, given as an array") {
+    auto const clock = tidefall::make_manual_runtime();
+    text_map map({.partitions = 1, .capacity = 1, .overflow = tidefall::overflow_policy::reject, .runtime = clock},
+                 [](std::span<entry<std::string, int>>) {});
+    CHECK(map.put("x", 1) == write_status::accepted);
+    CHECK(map.put("y", 1) == write_status::full);
+    CHECK(map.put("x", 2) == write_status::accepted);
+    CHECK(map.get("x") == 2);
+}
+
+TEST_CASE("hash map: visit sees each entry that waits, once, and what it throws ends it") {
+    auto const clock = tidefall::make_manual_runtime();
+    hash_map<int, std::string> map({.partitions = 3, .runtime = clock}, [](std::span<entry<int, std::string>>) {});
+    map.visit([](entry<int, std::string> const&) { FAIL("there is none"); });
+    std::set<int> expected;
+    for (int i = 0; i < 500; ++i) {
+        map.put(i, std::to_string(i));
+        expected.insert(i);
+    }
+    std::multiset<int> seen;
+    map.visit([&](entry<int, std::string> const& one) {
+        CHECK(one.value == std::to_string(one.key));
+        seen.insert(one.key);
+    });
+    CHECK(std::multiset<int>(expected.begin(), expected.end()) == seen);
+    int calls = 0;
+    CHECK_THROWS_AS(map.visit([&](auto const&) {
+        if (++calls == 3) throw 1;
+    }),
+                    int);
+    CHECK(calls == 3);
+    CHECK(map.put(1, "the locks are open") == write_status::accepted);
+    map.flush();
+    map.visit([](auto const&) { FAIL("it was swapped out"); });
+    map.put(1, "x");
+    map.stop();
+    map.visit([](auto const&) { FAIL("it stopped"); });
+}
+
+TEST_CASE("hash map: extract takes an entry out, and counts it as erased") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<entry<int, std::string>> const seen;
+    hash_map<int, std::string> map(with(clock), seen);
+    map.put_newer(1, "one", 5);
+    map.put_newer(1, "two", 6);
+    map.put(2, "other");
+    auto const out = map.extract(1);
+    REQUIRE(out);
+    CHECK(out->key == 1);
+    CHECK(out->value == "two");
+    CHECK(out->version == 6);
+    CHECK(out->updates == 1);
+    CHECK_FALSE(map.extract(1));
+    CHECK_FALSE(map.contains(1));
+    map.put(3, "elsewhere", tidefall::partition_key{7});
+    CHECK(map.extract(3, tidefall::partition_key{7})->value == "elsewhere");
+    CHECK(map.flush().processed == 1);
+    CHECK(map.stats().erased == 2);
+    map.put(4, "x");
+    map.stop();
+    CHECK_FALSE(map.extract(4));
+    tests::check_conservation(map.stats());
+}
+
+TEST_CASE("hash map: partition_of says where a key goes, by itself or by a tag") {
+    auto const clock = tidefall::make_manual_runtime();
+    hash_map<int, int> map({.partitions = 5, .runtime = clock}, [](std::span<entry<int, int>>) {});
+    std::set<std::size_t> all;
+    for (int i = 0; i < 200; ++i) {
+        auto const its = map.partition_of(i);
+        auto const before = map.partition(its).size();
+        map.put(i, i);
+        CHECK(map.partition(its).size() == before + 1);
+        all.insert(its);
+    }
+    CHECK(all.size() == 5);
+    auto const tagged = map.partition_of(1000, tidefall::partition_key{7});
+    auto const before = map.partition(tagged).size();
+    map.put(1000, 1, tidefall::partition_key{7});
+    CHECK(map.partition(tagged).size() == before + 1);
 }

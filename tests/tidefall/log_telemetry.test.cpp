@@ -89,6 +89,15 @@ void emit_all(tidefall::telemetry_hook& hook) {
     hook.on_processing_failed({.buffer = "b", .partition = 1, .reason = failure_reason::exception, .size = 3});
     hook.on_processing_failed({.buffer = "b", .partition = 1, .reason = failure_reason::timeout, .size = 3});
     hook.on_processing_stop({.buffer = "b", .partition = 1, .duration = 2ms, .size = 3});
+    hook.on_processing_failed({.buffer = "b", .partition = 1, .reason = failure_reason::rejected, .size = 3});
+    hook.on_batch_retried({.buffer = "b",
+                           .partition = 1,
+                           .error = std::make_exception_ptr(std::runtime_error("busy")),
+                           .size = 3,
+                           .attempt = 2,
+                           .delay = 200ms});
+    hook.on_values_spilled({.buffer = "b", .partition = 1, .size = 3});
+    hook.on_values_replayed({.buffer = "b", .partition = 1, .size = 3});
     hook.on_items_dropped({.buffer = "b", .partition = 1, .reason = failure_reason::overflow, .size = 4});
     hook.on_items_dropped({.buffer = "b", .partition = 1, .reason = failure_reason::stopped, .size = 4});
     hook.on_partition_full({.buffer = "b", .partition = 1, .size = 100});
@@ -104,6 +113,10 @@ lines const every_event = {"info partition_start buffer=b partition=1",
                            "error processing_failed buffer=b partition=1 reason=exception size=3",
                            "error processing_failed buffer=b partition=1 reason=timeout size=3",
                            "debug processing_stop buffer=b partition=1 duration=2ms size=3",
+                           "error processing_failed buffer=b partition=1 reason=rejected size=3",
+                           "warning batch_retried buffer=b partition=1 size=3 attempt=2 delay=200ms error=\"busy\"",
+                           "warning values_spilled buffer=b partition=1 size=3",
+                           "info values_replayed buffer=b partition=1 size=3",
                            "warning items_dropped buffer=b partition=1 reason=overflow size=4",
                            "error items_dropped buffer=b partition=1 reason=stopped size=4",
                            "warning partition_full buffer=b partition=1 size=100",

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "../support/common.hpp"
+#include "../support/files.hpp"
 #include "../support/latch.hpp"
 
+#include <tidefall/decorators.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/metrics_telemetry.hpp>
@@ -123,12 +125,13 @@ tidefall_drains_total{buffer="orders",partition="0",trigger="stop"} 0
 # HELP tidefall_drained_values_total Values in drained tables whose processing began.
 # TYPE tidefall_drained_values_total counter
 tidefall_drained_values_total{buffer="orders",partition="0"} 25
-# HELP tidefall_undelivered_values_total Values that the processor lost (exception, timeout) or never got (overflow, stopped).
+# HELP tidefall_undelivered_values_total Values that the processor lost (exception, timeout, rejected) or never got (overflow, stopped).
 # TYPE tidefall_undelivered_values_total counter
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="exception"} 13
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="timeout"} 1
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="overflow"} 0
 tidefall_undelivered_values_total{buffer="orders",partition="0",reason="stopped"} 0
+tidefall_undelivered_values_total{buffer="orders",partition="0",reason="rejected"} 0
 # HELP tidefall_partitions_full Partitions in which a write found no room, and no swap has made any since.
 # TYPE tidefall_partitions_full gauge
 tidefall_partitions_full{buffer="orders",partition="0"} 0
@@ -144,6 +147,18 @@ tidefall_refused_values_total{buffer="orders",partition="0"} 0
 # HELP tidefall_exceptions_total Exceptions of the processor, or of the sorting before it.
 # TYPE tidefall_exceptions_total counter
 tidefall_exceptions_total{buffer="orders",partition="0"} 2
+# HELP tidefall_retried_batches_total Calls whose batch was to be offered again, or a part of it.
+# TYPE tidefall_retried_batches_total counter
+tidefall_retried_batches_total{buffer="orders",partition="0"} 0
+# HELP tidefall_retried_values_total Values that were to be offered again.
+# TYPE tidefall_retried_values_total counter
+tidefall_retried_values_total{buffer="orders",partition="0"} 0
+# HELP tidefall_spilled_values_total Values that went to a spill file.
+# TYPE tidefall_spilled_values_total counter
+tidefall_spilled_values_total{buffer="orders",partition="0"} 0
+# HELP tidefall_replayed_values_total Values of a spill file that were delivered.
+# TYPE tidefall_replayed_values_total counter
+tidefall_replayed_values_total{buffer="orders",partition="0"} 0
 # HELP tidefall_processing_duration_seconds How long the processing of a drained table took.
 # TYPE tidefall_processing_duration_seconds histogram
 tidefall_processing_duration_seconds_bucket{buffer="orders",partition="0",le="0.01"} 1
@@ -173,7 +188,7 @@ tidefall_buffer_erased_values_total{buffer="orders"} 0
 # HELP tidefall_buffer_processed_values_total Values that the processor took.
 # TYPE tidefall_buffer_processed_values_total counter
 tidefall_buffer_processed_values_total{buffer="orders"} 11
-# HELP tidefall_buffer_failed_values_total Values lost by an exception or a timeout.
+# HELP tidefall_buffer_failed_values_total Values lost by an exception or a timeout, or rejected.
 # TYPE tidefall_buffer_failed_values_total counter
 tidefall_buffer_failed_values_total{buffer="orders"} 14
 # HELP tidefall_buffer_dropped_values_total Values dropped by overflow or at a stop.
@@ -227,7 +242,7 @@ TEST_CASE("metrics: one hook serves several buffers, a family is said once, and 
                 CHECK(line.rfind(families.back(), 0) == 0);
             }
         }
-        CHECK(families.size() == 10 + 12);
+        CHECK(families.size() == 14 + 12);
     }
     auto const all = metrics->snapshot();
     REQUIRE(all.size() == 3);
@@ -274,6 +289,51 @@ TEST_CASE("metrics: a snapshot has every event") {
     CHECK(one.durations == std::vector<std::uint64_t>{0, 1, 0});
     CHECK(one.duration_sum == 2s);
     CHECK(items.stats().hook_failures == 0);
+}
+
+TEST_CASE("metrics: what is rejected, offered again, spilled and replayed") {
+    tests::temporary_directory const directory;
+    auto const clock = tidefall::make_manual_runtime();
+    auto const metrics = with_bounds({1s});
+    auto const spill = tidefall::open_spill<int>(
+        directory / "spill", [](int value) { return std::to_string(value); },
+        [](std::string_view record) { return std::stoi(std::string(record)); });
+    int calls = 0;
+    auto const process = [&](std::span<int const> batch) {
+        tidefall::batch_result result;
+        if (++calls < 3) result.reject_from(batch.size() - 1);
+        if (calls == 4) result.refuse(0);
+        return result;
+    };
+    tidefall::queue<int> spilled({.name = "spilled", .partitions = 1, .telemetry = metrics, .runtime = clock},
+                                 tidefall::with_spill(tidefall::with_retry(process, {.attempts = 2}), spill));
+    spilled.push_range(numbers(0, 5));
+    spilled.flush();
+    clock->advance(1s);  // the second attempt takes none of what is left, and that is spilled
+    spilled.push(5);
+    spilled.flush();  // and goes back, where it is refused
+    spilled.push(6);
+    spilled.flush();
+    tidefall::queue<int> rejected({.name = "rejected", .partitions = 1, .telemetry = metrics, .runtime = clock},
+                                  [](std::span<int const>) {
+                                      tidefall::batch_result result;
+                                      result.reject_from(1);
+                                      return result;
+                                  });
+    rejected.push_range(numbers(0, 5));
+    rejected.flush();
+    auto const all = metrics->snapshot();
+    REQUIRE(all.size() == 2);
+    CHECK(count_of(all[0], tidefall::failure_reason::rejected) == 4);
+    CHECK(all[1].retried_batches == 1);
+    CHECK(all[1].retried_values == 1);
+    CHECK(all[1].spilled == 1);
+    CHECK(all[1].replayed == 1);
+    CHECK(count_of(all[1], tidefall::failure_reason::rejected) == 0);
+    auto const text = metrics->prometheus();
+    CHECK_THAT(text, tests::ContainsSubstring("reason=\"rejected\"} 4\n"));
+    CHECK_THAT(text,
+               tests::ContainsSubstring("tidefall_replayed_values_total{buffer=\"spilled\",partition=\"0\"} 1\n"));
 }
 
 TEST_CASE("metrics: buffers of one name are added up") {

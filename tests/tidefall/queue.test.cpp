@@ -333,3 +333,19 @@ TEST_CASE("queue: a million pushes complete while the processor is held") {
     CHECK(items.stop().complete);
     CHECK(processed == 1'000'000);
 }
+
+TEST_CASE("queue: partition_of says where a partition key leads") {
+    tidefall::queue<int> items({.partitions = 5, .runtime = tidefall::make_manual_runtime()}, [](std::span<int>) {});
+    tidefall::queue<int, tidefall::producer_order> ordered(
+        {.partitions = 5, .runtime = tidefall::make_manual_runtime()}, [](std::span<int>) {});
+    for (int key = 0; key < 100; ++key) {
+        auto const its = items.partition_of(key);
+        auto const before = items.partition(its).size();
+        items.push(key, tidefall::partition_key{key});
+        CHECK(items.partition(its).size() == before + 1);
+        auto const too = ordered.partition_of(key);
+        auto const size = ordered.partition(too).size();
+        ordered.push(key, tidefall::partition_key{key});
+        CHECK(ordered.partition(too).size() == size + 1);
+    }
+}

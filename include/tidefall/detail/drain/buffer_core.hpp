@@ -22,6 +22,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
@@ -163,6 +164,16 @@ public:
         return *report_;
     }
 
+    /// What the first stop that is given a note says.
+    void note_stop(std::string note) noexcept {
+        lock_guard const lock(mutex_);
+        if (stop_note_.empty()) stop_note_ = std::move(note);
+    }
+    [[nodiscard]] std::string_view stop_note() const noexcept {
+        lock_guard const lock(mutex_);
+        return stop_note_;  // it does not change any more, unless it is empty
+    }
+
 private:
     /// Calls `f` with the text of what was thrown; of a forced unwind if `error` is null.
     template <typename F>
@@ -187,9 +198,10 @@ private:
     atomic<std::uint64_t> hook_failures_{0};  // relaxed: a count
 
     // Taken before the mutex of a partition, never after.
-    mutex mutex_;
+    mutable mutex mutex_;
     condition_variable changed_;
     std::optional<drain_report> report_;  ///< guarded by mutex_
+    std::string stop_note_;               ///< guarded by mutex_
 };
 
 }  // namespace tidefall::inline v0::detail

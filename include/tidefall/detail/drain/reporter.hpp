@@ -34,8 +34,11 @@ public:
 
     void partition_stopped(stop_reason reason) noexcept {
         if (!core_.observed()) return;
-        core_.tell(&telemetry_hook::on_partition_stop,
-                   {.buffer = core_.name, .partition = partition_, .duration = now() - started_, .reason = reason});
+        core_.tell(&telemetry_hook::on_partition_stop, {.buffer = core_.name,
+                                                        .partition = partition_,
+                                                        .duration = now() - started_,
+                                                        .reason = reason,
+                                                        .note = core_.stop_note()});
     }
 
     void processing_started(std::size_t size, drain_trigger trigger) noexcept {

@@ -41,6 +41,9 @@ public:
         return (stripe & ~stripe_mask_) | (by_thread() & stripe_mask_);
     }
 
+    /// How many there are.
+    [[nodiscard]] std::size_t stripes() const noexcept { return to_size(stripe_count_); }
+
     [[nodiscard]] std::size_t partition_of(std::size_t stripe) const noexcept { return stripe >> stripe_bits_; }
 
 private:
