@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// A collector that fails now and then: a batch is tried again, what still fails is kept in a file, and the next start
-// delivers it.
+// A collector that fails now and then: a batch is tried again, what still fails is kept in a file, and goes back by
+// itself once the collector takes something, here at the next start.
 //
 //     05_retry_and_spill                       both starts in one go, in the directory for temporary files
 //     05_retry_and_spill readings.spill        one start; call it twice
 //     05_retry_and_spill readings.spill kill   ends by SIGKILL before it has delivered everything; call it without then
 //
-// Where a file is given, the server is down at a start that finds nothing left there, and up at one that does. What it
-// received is in readings.spill.received.
+// Where a file is given, the server is down at a start that finds nothing left there, and up soon at one that does.
+// What it received is in readings.spill.received.
 #include "support/output.hpp"
 
 #include <tidefall/decorators.hpp>
@@ -18,11 +18,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -71,31 +73,18 @@ struct places {
     std::filesystem::path received;
 };
 
-/// The number after the last reading that the server has, or 0.
+/// The number after the last reading that the server or the file has, or 0.
 int next_value(places const& at) {
     int next = 0;
+    auto const look = [&](std::string_view record) { next = std::max(next, decode(record).value + 1); };
     std::ifstream lines(at.received);
-    for (std::string line; std::getline(lines, line);) next = std::max(next, decode(line).value + 1);
+    for (std::string line; std::getline(lines, line);) look(line);
+    tidefall::read_spill(at.spill, look);
     return next;
 }
 
 /// One start of the program, up to its end.
 void run(places const& at, bool kill) {
-    auto const ignore = [](std::string_view) {};
-    if (std::filesystem::exists(at.spill)) tidefall::read_spill(at.spill, ignore);  // a file that is no spill stays
-    auto const old = tidefall::set_aside_spill(at.spill);  // of the start before, which may have left nothing in it
-    auto const left = old ? tidefall::read_spill(*old, ignore).records : 0;
-
-    // Three failures lose the first batch, two more keep the second from the server until its third attempt.
-    collector server(at.received, left > 0 ? 0 : 5);
-    std::printf(left > 0 ? "an earlier start left something; the server is up\n"
-                         : "no earlier start left anything; the server fails five times\n");
-    if (left > 0) std::printf("  %zu read back\n", static_cast<std::size_t>(left));
-
-    // From the inside: one call at a time, up to three times, and then into the file.
-    auto const deliver = [&](std::span<reading const> batch) { server.write(batch); };
-    auto const with_attempts =
-        tidefall::with_retry(tidefall::serialised(deliver), {.attempts = 3, .first_delay = 1ms, .max_delay = 100ms});
     auto const report = [](std::size_t values, std::exception_ptr const& error) {
         try {
             std::rethrow_exception(error);
@@ -103,21 +92,26 @@ void run(places const& at, bool kill) {
             std::printf("  %zu spilled: %s\n", values, known.what());
         }
     };
+    auto const spill = tidefall::open_spill<reading>(at.spill, encode, decode, {.on_spill = report});
+
+    // Two failures keep a batch from the server until its third attempt, which is its last one.
+    auto const left = static_cast<std::size_t>(spill->stats().records);
+    collector server(at.received, left > 0 ? 2 : std::numeric_limits<int>::max());
+    if (left > 0) {
+        std::printf("an earlier start left %zu; the server fails twice\n", left);
+    } else {
+        std::printf("no earlier start left anything; the server is down\n");
+    }
+
+    // From the inside: one call at a time, up to three times, and then into the file, where what no call was left for
+    // goes too.
+    auto const deliver = [&](std::span<reading const> batch) { server.write(batch); };
+    auto const with_attempts =
+        tidefall::with_retry(tidefall::serialised(deliver), {.attempts = 3, .first_delay = 1ms, .max_delay = 100ms});
+    int const first = next_value(at);
     tidefall::queue<reading> readings(
         {.name = "readings", .partitions = 1, .processing_interval = 1h, .processing_batch_size = 10},
-        tidefall::with_spill(with_attempts, at.spill, encode, {.on_spill = report}));
-
-    int first = next_value(at);
-    if (old) {
-        tidefall::read_spill(*old, [&](std::string_view record) {
-            auto const one = decode(record);
-            first = std::max(first, one.value + 1);
-            readings.push(one);
-        });
-        bool const drained = readings.flush().complete;
-        auto const stats = readings.stats();  // what went wrong before the flush, too
-        if (drained && stats.refused + stats.failed + stats.dropped == 0) std::filesystem::remove(*old);
-    }
+        tidefall::with_spill(with_attempts, spill), spill->undelivered());
     for (int i = first; i < first + 20; ++i) {
         readings.push({i % 4, i});
         // The first ten leave the memory: they are delivered, or in the file.
@@ -131,7 +125,9 @@ void run(places const& at, bool kill) {
 #endif
         std::_Exit(137);
     }
+    readings.flush();  // waits for all attempts; to stop alone gives each batch one
     readings.stop();
+    if (auto const back = spill->stats().replayed) std::printf("  %ju went back\n", std::uintmax_t{back});
 }
 
 /// What there is of readings 0 to the last one, at the end of a start.

@@ -3,10 +3,12 @@
 // The code of 04_delivery_guarantees.md.
 #include "check.hpp"
 
+#include <tidefall/decorators.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -35,15 +37,18 @@ void accounts() {
     auto clock = tidefall::make_manual_runtime();
     tidefall::queue<std::string> words(
         {.name = "words", .partitions = 1, .processing_interval = 1s, .processing_batch_size = 2, .runtime = clock},
-        [&](std::span<std::string> batch) {
+        [&](std::span<std::string const> batch) {
             if (batch[0] == "c") throw std::runtime_error("no");
+            tidefall::batch_result result;
+            if (batch[0] == "e") result.reject(0);
+            return result;
         });
-    for (auto word : {"a", "b", "c", "d", "e"}) words.push(word);
+    for (auto word : {"a", "b", "c", "d", "e", "f"}) words.push(word);
     clock->advance(1s);
-    words.push("f");
+    words.push("g");
 
     auto const stats = words.stats();
-    check(stats.accepted == 6 && stats.processed == 3 && stats.failed == 2 && stats.pending == 1);
+    check(stats.accepted == 7 && stats.processed == 3 && stats.failed == 3 && stats.pending == 1);
     check(adds_up(stats));
 }
 
@@ -102,10 +107,54 @@ void flush_and_stop() {
     check(words.stop() == stopped && adds_up(words.stats()));
 }
 
+void further_attempts() {
+    auto clock = tidefall::make_manual_runtime();
+    bool away = true;
+    tidefall::queue<std::string> words({.name = "words", .partitions = 1, .runtime = clock},
+                                       tidefall::with_retry([&](std::span<std::string const>) {
+                                           if (away) throw std::runtime_error("no");
+                                       }));
+    words.push("a");
+    check(!words.flush().complete && words.stats().in_flight == 1);
+    away = false;
+    check(words.stop().processed == 1);  // at once
+}
+
+void in_order() {
+    auto clock = tidefall::make_manual_runtime();
+    std::vector<std::string> taken;
+    bool away = true;
+    tidefall::queue<std::string> words(
+        {.name = "words", .partitions = 1, .processing_interval = 1s, .processing_batch_size = 3, .runtime = clock},
+        [&](std::span<std::string const> batch) {
+            tidefall::batch_result result;
+            for (std::size_t i = 0; i < batch.size(); ++i) {
+                if (away && i > 0) {
+                    result.reject(i);
+                } else {
+                    taken.push_back(batch[i]);
+                }
+            }
+            away = false;
+            result.retry_after(10s);
+            return result;
+        });
+    for (auto word : {"a", "b", "c", "d"}) words.push(word);
+    clock->advance(1s);
+    words.push("e");
+    clock->advance(5s);
+    check(taken == std::vector<std::string>{"a"} && words.stats().in_flight == 3);
+    check(adds_up(words.stats()));
+    clock->advance(10s);
+    check(taken == std::vector<std::string>{"a", "b", "c", "d", "e"});
+}
+
 int main() {
     order();
     accounts();
     refused();
     oldest();
     flush_and_stop();
+    further_attempts();
+    in_order();
 }

@@ -3,13 +3,17 @@
 // The code of 12_coming_from_elixir.md.
 #include "check.hpp"
 
+#include <tidefall/definition.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -17,6 +21,14 @@ using namespace std::chrono_literals;
 struct event {
     int user = 0;
     std::string what;
+};
+
+std::atomic<std::size_t> delivered{0};
+
+struct event_queue : tidefall::definition<event_queue, tidefall::queue<event>> {
+    static constexpr std::string_view environment = "MYAPP_EVENTS";  // MYAPP_EVENTS_PARTITIONS=4
+    static tidefall::options defaults() { return {.processing_interval = 1s}; }
+    static void process(std::span<event> batch) { delivered += batch.size(); }
 };
 
 int main() {
@@ -49,4 +61,10 @@ int main() {
     }
     check(refused);
     check(events.stop().complete);
+
+    event_queue::start();
+    event_queue::instance().push({2, "signed in"});
+    event_queue::stop(10s, "a new release");  // the note for `partition_stop`
+    check(delivered == 1);
+    check(event_queue::options_for().name == "event_queue" && event_queue::options_for().processing_interval == 1s);
 }

@@ -53,6 +53,7 @@ void writing_to_a_queue() {
     events.push_range(more_events);                              // any input range; returns how many were accepted
     events.push(e, tidefall::partition_key{e.user});             // routed by the hash of a key
     events.push_range(more_events, tidefall::partition_by{&event::user});
+    events.partition_of(e.user);                                 // where that leads, 0 to partitions - 1
 
     events.size();                                               // waiting now
     events.stats();                                              // counters: accepted, processed, failed, …
@@ -68,6 +69,7 @@ void writing_to_a_hash_map() {
     profile_store store;
     profile const p{5};
     profile const fallback;
+    int visits = 0;
     std::vector<std::pair<std::string, profile>> const pairs{{"user-3", p}};
     std::vector<std::tuple<std::string, profile, std::uint64_t>> const triples{{"user-4", p, 1}};
 
@@ -89,29 +91,68 @@ void writing_to_a_hash_map() {
     profiles.get_or("user-1", fallback);
     profiles.contains("user-1");
     profiles.erase("user-1");                                    // true if an entry was removed
+    profiles.extract("user-2");                                  // the same, and gives the entry: std::optional<entry<…>>
+    profiles.visit([&](auto const& entry) { visits += entry.value.visits; });  // each that waits, under a lock
+    profiles.partition_of("user-3");                             // where the key goes
 
     profiles.stop();
-    check(store.upserted == profiles.stats().processed && store.upserted >= 3);
+    check(store.upserted == profiles.stats().processed && store.upserted >= 2 && visits >= 0);
 }
 
 /// Stands for a database, too.
 struct event_sink {
+    struct reply {
+        bool ok;
+    };
     void write(std::span<event const> batch) { written += batch.size(); }
+    std::vector<reply> send(std::span<event const> batch) {
+        std::vector<reply> replies(batch.size(), reply{true});
+        if (written == 0) replies.back().ok = false;
+        for (auto const& one : replies) written += one.ok;
+        return replies;
+    }
     std::atomic<std::size_t> written{0};
 };
+
+void what_it_took() {
+    event_sink sink;
+    auto clock = tidefall::make_manual_runtime();
+    tidefall::queue<event> events(
+        {.name = "events", .partitions = 1, .runtime = clock},
+        [&](std::span<event const> batch) {
+            auto const replies = sink.send(batch);
+            tidefall::batch_result result;
+            for (std::size_t i = 0; i < batch.size(); ++i) {
+                if (!replies[i].ok) result.reject(i);
+            }
+            result.retry_after(1s);                                  // without that they go to undelivered
+            return result;
+        }
+    );
+    events.push({1, "signed_in"});
+    events.push({2, "signed_in"});
+    clock->advance(5s);
+    check(sink.written == 1 && events.stats().in_flight == 1);
+    clock->advance(1s);
+    check(sink.written == 2 && events.stats().processed == 2);
+}
+
+void encode(event const& e, std::string& to) { to = e.what; }
+event decode(std::string_view record) { return {0, std::string(record)}; }
 
 void when_the_sink_fails() {
     event_sink sink;
     {
         #include <tidefall/decorators.hpp>
 
+        auto spill = tidefall::open_spill<event>("events.spill", encode, decode);
         tidefall::queue<event> events(
-            {.name = "events", .processing_timeout = 2min},
-            tidefall::with_spill(                                    // what five attempts did not deliver goes to a file
+            {.name = "events", .capacity = 100'000},                 // memory grows while the sink is away
+            tidefall::with_spill(                                    // what five attempts did not deliver goes to the file
                 tidefall::with_retry([&](std::span<event const> batch) { sink.write(batch); },
                                      {.attempts = 5, .first_delay = 100ms, .max_delay = 10s}),
-                "events.spill",
-                [](event const& e, std::string& to) { to = e.what; }));
+                spill),
+            spill->undelivered());                                   // and so does what no attempt was left for
         events.push({1, "signed_in"});
     }
     check(sink.written == 1);
@@ -181,6 +222,7 @@ void testing_your_code() {
 int main() {
     writing_to_a_queue();
     writing_to_a_hash_map();
+    what_it_took();
     when_the_sink_fails();
     from_the_environment();
     by_name();

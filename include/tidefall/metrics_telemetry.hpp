@@ -15,9 +15,8 @@
 //     tidefall_partitions_running                     gauge      1 from start to stop
 //     tidefall_drains_total                 trigger   counter    drained tables whose processing began
 //     tidefall_drained_values_total                   counter    the values in them
-//     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout, rejected)
-//     or
-//                                                                dropped before it (overflow, stopped)
+//     tidefall_undelivered_values_total     reason    counter    lost by the processor (exception, timeout,
+//                                                                rejected) or dropped before it (overflow, stopped)
 //     tidefall_retried_batches_total                  counter    calls whose batch was to be offered again, or a part
 //     tidefall_retried_values_total                   counter    the values that were
 //     tidefall_spilled_values_total                   counter    values that went to a spill file

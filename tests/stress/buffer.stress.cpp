@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // All that a buffer can do, at once, for each kind: several writers and readers, flushes with deadlines, new options,
-// hooks, a processor that throws, takes too long and writes to its own buffer, and a stop with a deadline, under
-// options drawn by chance. What was accepted comes out once and in order, and the counters add up.
+// hooks, a processor that throws, takes a part, takes too long and writes to its own buffer, and a stop with a
+// deadline, under options drawn by chance. What was accepted comes out once and in order, and the counters add up.
 #include "../support/checker.hpp"
 #include "../support/common.hpp"
 #include "../support/kinds.hpp"
@@ -147,7 +147,7 @@ bool in_its_place(map_of_values::value_type const& one) {
 
 // ---- what chance decides before a round
 
-enum class form { batches, batches_with_token, tables };
+enum class form { batches, batches_with_token, batches_in_parts, tables };
 
 struct plan {
     std::uint64_t seed;
@@ -187,7 +187,7 @@ plan draw(std::uint64_t seed, bool has_oldest) {
     dice random(seed);
     plan drawn{};
     drawn.seed = seed;
-    drawn.takes = static_cast<form>(random.below(3));
+    drawn.takes = static_cast<form>(random.below(4));
     drawn.fails = random.one_in(2);
     drawn.takes_too_long = drawn.takes == form::batches_with_token && random.one_in(2);
     drawn.observed = random.one_in(2);
@@ -372,6 +372,18 @@ struct scene {
         delivered += at;
         if (random.one_in(8)) visit([&](buffer& to) { write_inside(to, random); });
         if (throws) throw std::runtime_error("by chance");
+    }
+
+    /// Takes the first of them, and rejects the others or has them offered again.
+    tidefall::batch_result process_in_part(std::span<item> values, tidefall::batch_info const& info) {
+        auto random = luck(tests::value_in(values.front()).by);
+        tidefall::batch_result result;
+        bool const in_part = drawn.fails && random.one_in(4) && info.attempt < 4;
+        auto const taken = in_part ? static_cast<std::size_t>(random.below(values.size())) : values.size();
+        result.reject_from(taken);
+        if (!random.one_in(4)) result.retry_after(micros(random.below(3) * random.below(300)));
+        if (taken > 0) process(values.first(taken), taken, nullptr);
+        return result;
     }
 
     void give_back(std::span<item> values, tidefall::failure const& why) {
@@ -623,6 +635,11 @@ std::unique_ptr<typename Kind::buffer> make(std::shared_ptr<scene<Kind>> const& 
         case form::batches:
             return std::make_unique<buffer>(
                 std::move(how), [in](std::span<item> all) { in->process(all, all.size(), nullptr); }, back);
+        case form::batches_in_parts:
+            return std::make_unique<buffer>(
+                std::move(how),
+                [in](std::span<item> all, tidefall::batch_info const& info) { return in->process_in_part(all, info); },
+                back);
         case form::batches_with_token:
             return std::make_unique<buffer>(
                 std::move(how),
