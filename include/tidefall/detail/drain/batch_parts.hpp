@@ -17,7 +17,7 @@
 
 namespace tidefall::inline v0::detail {
 
-/// What a `batch_result` says of each value of its batch. Without a result everything was taken, and nothing allocates.
+/// What a `batch_result` says of each value of its batch.
 class batch_verdict {
 public:
     enum class of_value : std::uint8_t { taken, rejected, refused, gone };
@@ -26,14 +26,12 @@ public:
 
     /// Throws std::out_of_range for an index beyond the batch.
     batch_verdict(batch_result const& result, std::size_t size) {
-        if (result_access::takes_all(result, size)) return;
         of_each_.resize(size);
         mark(result_access::rejected(result), of_value::rejected);
         for (auto i = result_access::rejected_from(result); i < size; ++i) of_each_[i] = of_value::rejected;
         mark(result_access::refused(result), of_value::refused);
     }
 
-    [[nodiscard]] bool takes_all() const noexcept { return of_each_.empty(); }
     [[nodiscard]] std::size_t count(of_value which) const noexcept {
         return static_cast<std::size_t>(std::count(of_each_.begin(), of_each_.end(), which));
     }

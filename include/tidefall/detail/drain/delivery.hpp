@@ -207,18 +207,19 @@ private:
         info_.remaining = rest_;
         info_.stopping = ticket.is_last;
         info_.services = this;
-        batch_verdict verdict;
         std::exception_ptr error;
         try {
-            error = thrown_by([&] {
-                f(call_context{info_, signal, result_});
-                verdict = batch_verdict(result_, batch_.size());
-            });
+            error = thrown_by([&] { f(call_context{info_, signal, result_}); });
         } catch (...) {  // a forced unwind, which alone passes
             unwind(ticket);
             throw;
         }
-        return settle(ticket, {error != nullptr, error}, verdict);
+        if (!error && !result_access::takes_all(result_, batch_.size())) [[unlikely]] {
+            batch_verdict verdict;
+            error = thrown_by_tables([&] { verdict = batch_verdict(result_, batch_.size()); });
+            if (!error) return settle(ticket, {false, error}, &verdict);
+        }
+        return settle(ticket, {error != nullptr, error}, nullptr);
     }
 
     /// How a call was left.
@@ -227,10 +228,13 @@ private:
         std::exception_ptr const& error;
     };
 
-    std::optional<outcome> settle(call_ticket const& ticket, exit const& by, batch_verdict& verdict) noexcept {
-        auto const came = call_outcome{.threw = by.threw,
-                                       .rejected = verdict.count(batch_verdict::of_value::rejected),
-                                       .refused = verdict.count(batch_verdict::of_value::refused)};
+    /// `verdict` is of a batch that was taken in part; null for another.
+    std::optional<outcome> settle(call_ticket const& ticket, exit const& by, batch_verdict* verdict) noexcept {
+        call_outcome came{.threw = by.threw};
+        if (verdict != nullptr) {
+            came.rejected = verdict->count(batch_verdict::of_value::rejected);
+            came.refused = verdict->count(batch_verdict::of_value::refused);
+        }
         auto const end = control_.leave_call(ticket, came, result_access::retries(result_));
         if (end.rest == call_end::owner::late) {
             has_lost_drain_ = true;
@@ -247,12 +251,12 @@ private:
         } else if (by.threw) {
             report_.threw(by.error, ticket.size, end.duration);
             return_call(failure_reason::exception, by.error);
-        } else if (verdict.takes_all()) {
+        } else if (verdict == nullptr) {
             auto const batch = std::exchange(batch_, {});
             std::destroy(batch.begin(), batch.end());
             return goes_on;
         } else {
-            auto const put_off = part(verdict, came, end.offers_again);
+            auto const put_off = part(*verdict, came, end.offers_again);
             result_ = {};
             return put_off ? outcome::put_off : goes_on;
         }
@@ -306,8 +310,7 @@ private:
 
     /// A forced unwind leaves the call: it has failed, and another worker goes on.
     void unwind(call_ticket const& ticket) noexcept {
-        batch_verdict nothing_said;
-        auto const done = settle(ticket, {true, nullptr}, nothing_said);
+        auto const done = settle(ticket, {true, nullptr}, nullptr);
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
         has_lost_drain_ = true;
