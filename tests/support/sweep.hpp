@@ -69,7 +69,7 @@ struct notes {
     notes();
 };
 
-enum class form { batches, batches_with_token, whole_table };
+enum class form { batches, parts_with_token, whole_table };
 
 /// A buffer under test, whichever it is.
 class scene {

@@ -47,11 +47,17 @@ public:
 protected:
     template <typename Values>
     void process(Values const& values) const {
+        process_unless(values, [](row const&) { return false; });
+    }
+    /// But for those that are rejected: they are neither processed nor thrown.
+    template <typename Values, typename Rejects>
+    void process_unless(Values const& values, Rejects rejects) const {
         std::lock_guard const lock(notes_->mutex);
         auto& thrown = notes_->thrown;
         auto const before = static_cast<std::ptrdiff_t>(thrown.size());
         bool unwanted = false;
         for (auto const& each : values) {
+            if (rejects(row_of(each))) continue;
             thrown.push_back(row_of(each));
             unwanted = unwanted || thrown.back().key == 1;
         }
@@ -76,10 +82,20 @@ struct takes_batches : callable {
     using callable::callable;
     void operator()(std::span<Value> batch) const { process(batch); }
 };
+/// Rejects every third key.
 template <typename Value>
-struct takes_batches_with_token : callable {
+struct takes_parts_with_token : callable {
     using callable::callable;
-    void operator()(std::span<Value> batch, std::stop_token const&) const { process(batch); }
+    tidefall::batch_result operator()(std::span<Value> batch, tidefall::batch_info const&,
+                                      std::stop_token const&) const {
+        auto const rejects = [](row const& one) { return one.key % 3 == 2; };
+        tidefall::batch_result result;
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (rejects(row_of(batch[i]))) result.reject(i);
+        }
+        process_unless(batch, rejects);
+        return result;
+    }
 };
 template <typename Table>
 struct takes_table : callable {
@@ -114,7 +130,7 @@ public:
         takes_rest<value> const rest(into);
         switch (as) {
             case form::batches: held_.emplace(how, takes_batches<value>(into), rest); break;
-            case form::batches_with_token: held_.emplace(how, takes_batches_with_token<value>(into), rest); break;
+            case form::parts_with_token: held_.emplace(how, takes_parts_with_token<value>(into), rest); break;
             case form::whole_table: held_.emplace(how, takes_table<typename Kind::whole_table>(into), rest); break;
         }
     }

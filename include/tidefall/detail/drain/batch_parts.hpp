@@ -13,113 +13,117 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace tidefall::inline v0::detail {
 
-/// What a `batch_result` says of each value of its batch.
+/// What a `batch_result` says of each value of its batch. It allocates nothing: what a processor took must not be lost
+/// for want of memory.
 class batch_verdict {
 public:
-    enum class of_value : std::uint8_t { taken, rejected, refused, gone };
+    enum class of_value : std::uint8_t { taken, rejected, refused };
 
-    batch_verdict() = default;
+    /// Keeps to `result`, which it puts in order. Throws std::out_of_range for an index beyond the batch.
+    batch_verdict(batch_result& result, std::size_t size)
+        : rejected_(in_order(result_access::rejected(result), size)),
+          refused_(in_order(result_access::refused(result), size)),
+          rejected_from_(result_access::rejected_from(result)),
+          size_(size) {}
 
-    /// Throws std::out_of_range for an index beyond the batch.
-    batch_verdict(batch_result const& result, std::size_t size) {
-        of_each_.resize(size);
-        mark(result_access::rejected(result), of_value::rejected);
-        for (auto i = result_access::rejected_from(result); i < size; ++i) of_each_[i] = of_value::rejected;
-        mark(result_access::refused(result), of_value::refused);
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    [[nodiscard]] of_value operator[](std::size_t index) const noexcept {
+        if (std::binary_search(refused_.begin(), refused_.end(), index)) return of_value::refused;
+        bool const rejected = index >= rejected_from_ || std::binary_search(rejected_.begin(), rejected_.end(), index);
+        return !rejected ? of_value::taken : offers_again_ ? of_value::rejected : of_value::refused;
     }
 
     [[nodiscard]] std::size_t count(of_value which) const noexcept {
-        return static_cast<std::size_t>(std::count(of_each_.begin(), of_each_.end(), which));
+        std::size_t total = 0;
+        for (std::size_t i = 0; i < size_; ++i) total += (*this)[i] == which ? 1U : 0U;
+        return total;
     }
-    [[nodiscard]] of_value operator[](std::size_t index) const noexcept { return of_each_[index]; }
-    [[nodiscard]] std::size_t size() const noexcept { return of_each_.size(); }
-
-    void set(std::size_t index, of_value to) noexcept { of_each_[index] = to; }
 
     /// What was rejected is not offered again.
-    void refuse_rejected() noexcept {
-        std::replace(of_each_.begin(), of_each_.end(), of_value::rejected, of_value::refused);
-    }
+    void refuse_rejected() noexcept { offers_again_ = false; }
 
 private:
-    void mark(result_access::indices const& at, of_value to) {
-        for (auto const index : at) {
-            if (index >= of_each_.size()) {
-                throw std::out_of_range("tidefall: a batch_result names the value " + std::to_string(index) +
-                                        " of a batch of " + std::to_string(of_each_.size()) + ", counted from 0");
-            }
-            of_each_[index] = to;
+    static result_access::indices const& in_order(result_access::indices& all, std::size_t size) {
+        std::sort(all.begin(), all.end());
+        if (!all.empty() && all.back() >= size) {
+            throw std::out_of_range("tidefall: a batch_result names the value " + std::to_string(all.back()) +
+                                    " of a batch of " + std::to_string(size) + ", counted from 0");
         }
+        return all;
     }
 
-    std::vector<of_value> of_each_;
+    result_access::indices const& rejected_;
+    result_access::indices const& refused_;
+    std::size_t const rejected_from_;
+    std::size_t const size_;
+    bool offers_again_ = true;
 };
 
-/// The values of a batch that was taken in part. They are destroyed, or moved, one by one; those that have gone have no
-/// object in their place.
+/// The values of a batch that was taken in part, which are destroyed, returned or moved kind by kind.
 template <typename V>
 class batch_parts {
 public:
     using of_value = batch_verdict::of_value;
 
-    batch_parts(std::span<V> batch, batch_verdict& verdict) noexcept : batch_(batch), verdict_(verdict) {
+    batch_parts(std::span<V> batch, batch_verdict const& verdict) noexcept : batch_(batch), verdict_(verdict) {
         assert(batch.size() == verdict.size());
     }
 
     void destroy(of_value which) noexcept {
-        for (std::size_t i = 0; i < batch_.size(); ++i) {
-            if (verdict_[i] == which) destroy_at(i);
-        }
+        each_run(which, [](std::span<V> run) { std::destroy(run.begin(), run.end()); });
+    }
+
+    /// Calls `f` with those of that kind, run by run, for it to destroy.
+    template <typename F>
+    void each_run(of_value which, F f) noexcept {
+        each_run_from(0, which, f);
     }
 
     /// Moves those of that kind side by side and hands them out, for the caller to destroy; all others have gone. Where
-    /// a move throws, all are still where `take_run` finds them.
+    /// a move throws, `each_stranded` has all of them.
     std::span<V> gather(of_value which) {
-        std::size_t const first = find(which);
-        std::size_t end = first;
-        for (std::size_t i = first; i < batch_.size(); ++i) {
-            if (verdict_[i] != which) continue;
-            if (i != end) {
-                std::construct_at(batch_.data() + end, std::move(batch_[i]));
-                verdict_.set(end, which);
-                destroy_at(i);
+        first_ = end_ = next_ = find(0, which);
+        for (; next_ < batch_.size(); next_ = find(next_ + 1, which)) {
+            if (next_ != end_) {
+                std::construct_at(batch_.data() + end_, std::move(batch_[next_]));
+                std::destroy_at(batch_.data() + next_);
             }
-            ++end;
+            ++end_;
         }
-        return hand_out(first, end);
+        return batch_.subspan(first_, end_ - first_);
     }
-
-    /// The next values of that kind which lie side by side, for the caller to destroy; empty if there are none.
-    std::span<V> take_run(of_value which) noexcept {
-        std::size_t const first = find(which);
-        std::size_t end = first;
-        while (end < batch_.size() && verdict_[end] == which) ++end;
-        return hand_out(first, end);
+    template <typename F>
+    void each_stranded(of_value which, F f) noexcept {
+        if (first_ < end_) f(batch_.subspan(first_, end_ - first_));
+        each_run_from(next_, which, f);
     }
 
 private:
-    [[nodiscard]] std::size_t find(of_value which) const noexcept {
-        std::size_t at = 0;
+    [[nodiscard]] std::size_t find(std::size_t at, of_value which) const noexcept {
         while (at < batch_.size() && verdict_[at] != which) ++at;
         return at;
     }
 
-    void destroy_at(std::size_t index) noexcept {
-        std::destroy_at(batch_.data() + index);
-        verdict_.set(index, of_value::gone);
-    }
-
-    std::span<V> hand_out(std::size_t first, std::size_t end) noexcept {
-        for (auto i = first; i < end; ++i) verdict_.set(i, of_value::gone);
-        return batch_.subspan(first, end - first);
+    template <typename F>
+    void each_run_from(std::size_t at, of_value which, F& f) noexcept {
+        for (auto first = find(at, which); first < batch_.size(); first = find(first, which)) {
+            auto end = first;
+            while (end < batch_.size() && verdict_[end] == which) ++end;
+            f(batch_.subspan(first, end - first));
+            first = end;
+        }
     }
 
     std::span<V> const batch_;
-    batch_verdict& verdict_;
+    batch_verdict const& verdict_;
+    // Of a gathering: those before next_ lie from first_ to end_.
+    std::size_t first_ = 0;
+    std::size_t end_ = 0;
+    std::size_t next_ = 0;
 };
 
 }  // namespace tidefall::inline v0::detail

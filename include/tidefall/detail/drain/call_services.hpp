@@ -48,8 +48,8 @@ struct result_access {
     [[nodiscard]] static bool takes_all(batch_result const& of, std::size_t size) noexcept {
         return of.rejected_.empty() && of.refused_.empty() && of.rejected_from_ >= size;
     }
-    [[nodiscard]] static indices const& rejected(batch_result const& of) noexcept { return of.rejected_; }
-    [[nodiscard]] static indices const& refused(batch_result const& of) noexcept { return of.refused_; }
+    [[nodiscard]] static indices& rejected(batch_result& of) noexcept { return of.rejected_; }
+    [[nodiscard]] static indices& refused(batch_result& of) noexcept { return of.refused_; }
     [[nodiscard]] static std::size_t rejected_from(batch_result const& of) noexcept { return of.rejected_from_; }
     [[nodiscard]] static std::exception_ptr const& error(batch_result const& of) noexcept { return of.error_; }
     [[nodiscard]] static bool retries(batch_result const& of) noexcept { return of.retries_; }
@@ -57,9 +57,6 @@ struct result_access {
 
     /// What was rejected is not offered again.
     static void end_retries(batch_result& of) noexcept { of.retries_ = false; }
-
-    /// Everything was taken after all, but for what is offered again.
-    static void take_refused(batch_result& of) noexcept { of.refused_.clear(); }
 
     /// Has `function(of, size, …)` called once the batch has its outcome, as a call of its own. One at most.
     using follow_up = void (*)(void*, std::size_t, batch_info const&, stop_signal const&);

@@ -215,9 +215,12 @@ private:
             throw;
         }
         if (!error && !result_access::takes_all(result_, batch_.size())) [[unlikely]] {
-            batch_verdict verdict;
-            error = thrown_by_tables([&] { verdict = batch_verdict(result_, batch_.size()); });
-            if (!error) return settle(ticket, {false, error}, &verdict);
+            std::optional<outcome> done;
+            error = thrown_by_tables([&] {
+                batch_verdict verdict(result_, batch_.size());
+                done = settle(ticket, {false, nullptr}, &verdict);
+            });
+            if (!error) return done;
         }
         return settle(ticket, {error != nullptr, error}, nullptr);
     }
@@ -225,7 +228,7 @@ private:
     /// How a call was left.
     struct exit {
         bool threw = false;
-        std::exception_ptr const& error;
+        std::exception_ptr const& error;  ///< null for a forced unwind too
     };
 
     /// `verdict` is of a batch that was taken in part; null for another.
@@ -272,20 +275,29 @@ private:
         batch_parts<value_type> parts(std::exchange(batch_, {}), verdict);
         parts.destroy(of_value::taken);
         report_.rejected(error, came.refused + (offers_again ? 0 : came.rejected));
+        auto const give_back = [&](std::span<value_type> run) {
+            report_.return_undelivered(run, failure_reason::rejected, error);
+        };
         if (!offers_again) {
             std::span<value_type> all;
-            if (!thrown_by_tables([&] { all = parts.gather(of_value::refused); })) {
-                report_.return_undelivered(all, failure_reason::rejected, error);
+            if (thrown_by_tables([&] { all = parts.gather(of_value::refused); })) {
+                parts.each_stranded(of_value::refused, give_back);
+            } else {
+                give_back(all);
             }
+            return false;
         }
-        return_parts(parts, of_value::refused, failure_reason::rejected, error);
-        if (!offers_again) return false;
-        auto const fault = thrown_by_tables([&] { again_.values = parts.gather(of_value::rejected); });
-        if (fault) {
+        parts.each_run(of_value::refused, give_back);
+        if (auto const fault = thrown_by_tables([&] { again_.values = parts.gather(of_value::rejected); })) {
             auto const failed = control_.fail_of_rest(came.rejected);
             report_.threw(fault, failed, nanoseconds::zero());
-            return_parts(parts, of_value::rejected, failed > 0 ? failure_reason::exception : failure_reason::stopped,
-                         failed > 0 ? fault : nullptr);
+            parts.each_stranded(of_value::rejected, [&](std::span<value_type> run) {
+                if (failed > 0) {
+                    report_.return_undelivered(run, failure_reason::exception, fault);
+                } else {  // a stop has dropped them before
+                    report_.return_undelivered(run, failure_reason::stopped);
+                }
+            });
             return false;
         }
         again_.index = index_;
@@ -293,13 +305,6 @@ private:
         delay_ = result_access::delay(result_);
         report_.retried(error, came.rejected, attempt_, delay_);
         return true;
-    }
-
-    void return_parts(batch_parts<value_type>& parts, batch_verdict::of_value which, failure_reason reason,
-                      std::exception_ptr const& error) noexcept {
-        for (auto run = parts.take_run(which); !run.empty(); run = parts.take_run(which)) {
-            report_.return_undelivered(run, reason, error);
-        }
     }
 
     // ---- asked during a call, by a decorator
