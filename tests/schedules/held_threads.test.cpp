@@ -8,6 +8,7 @@
 #include "../support/recorder.hpp"
 #include "../support/threads.hpp"
 
+#include <tidefall/detail/drain/drain_control.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -20,11 +21,13 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
 using tests::latch;
 using tidefall::write_status;
+using tidefall::detail::time_point;
 
 namespace {
 
@@ -113,6 +116,63 @@ tidefall::detail::scheduler& schedule_of(tidefall::runtime const& one) {
     };
     return (one.*&peek::schedule)();
 }
+
+/// Counts how often a mutex in one object is locked.
+class locks_in {
+public:
+    template <typename T>
+    explicit locks_in(T const& one) {
+        auto const* const from = reinterpret_cast<char const*>(&one);
+        tests::before_lock = [this, from](void const* mutex) {
+            auto const* const at = static_cast<char const*>(mutex);
+            if (at >= from && at < from + sizeof(T)) ++count_;
+        };
+    }
+    ~locks_in() { tests::before_lock = nullptr; }
+    locks_in(locks_in const&) = delete;
+    locks_in& operator=(locks_in const&) = delete;
+
+    /// Checks that it is locked so often while that is done, and passes on what comes of it.
+    template <typename F>
+    auto check(std::string const& what, F act, int times = 1) {
+        INFO(what);
+        struct checks {
+            int const& count;
+            int times;
+            ~checks() { CHECK(count == times); }
+        };
+        count_ = 0;
+        checks const at_the_end{count_, times};
+        return act();
+    }
+
+private:
+    int count_ = 0;
+};
+
+/// A task that has nothing to do.
+struct idle_task final : tidefall::detail::task {
+    idle_task() : task(nullptr) {}
+    void on_tick(time_point) noexcept override {}
+    void on_overdue(time_point) noexcept override {}
+    bool run(time_point) override { return false; }
+    time_point may_run_until() noexcept override { return tidefall::detail::never; }
+};
+
+/// Write tables in which so many values wait.
+struct counted_tables final : tidefall::detail::write_tables {
+    std::size_t count = 0;
+
+    std::size_t swap(bool, time_point) noexcept override { return std::exchange(count, 0); }
+    void close() noexcept override {}
+    std::size_t expire(time_point) noexcept override { return std::exchange(count, 0); }
+    [[nodiscard]] std::size_t waiting() const noexcept override { return count; }
+    std::optional<tidefall::drain_trigger> change_limits(tidefall::options_update const&) noexcept override {
+        return std::nullopt;
+    }
+    void free_memory() noexcept override {}
+    void count_waiting(tidefall::buffer_stats& stats) const noexcept override { stats.pending += count; }
+};
 
 tidefall::options abandoning(std::shared_ptr<tidefall::runtime> runtime = {}) {
     return {.partitions = 1,
@@ -478,4 +538,162 @@ TEST_CASE("held: the timer has nothing to look at while a call hangs and nothing
     hold.go_on[0].open();
     other.join();
     CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 10s));
+}
+
+TEST_CASE("held: whatever is asked of a partition's control is asked under its mutex") {
+    tidefall::detail::scheduler schedule(true);
+    auto const task = std::make_shared<idle_task>();
+    counted_tables tables;
+    tidefall::detail::drain_control control(*task, schedule, tables);
+    locks_in held(control);
+    tidefall::detail::worker busy;
+    schedule.jobs.want_workers(1);
+    schedule.jobs.worker_starts();
+    schedule.jobs.worker_starts();
+    auto const now = schedule.now();
+    auto const enter = [&] { return held.check("enter_call", [&] { return *control.enter_call(1).ticket; }); };
+    auto const take_up = [&] {
+        REQUIRE(schedule.jobs.take() == task);
+        return held.check("start_run", [&] { return control.start_run(); });
+    };
+
+    held.check("change_options", [&] { return control.change_options({.processing_timeout = 1s}); });
+    held.check("value_waits", [&] { control.value_waits(); });
+    held.check("limit_reached", [&] { control.limit_reached(tidefall::drain_trigger::threshold); });
+    held.check("room_deadline", [&] { return control.room_deadline(now); });
+    held.check("tick", [&] { control.tick(now); });
+    held.check("begin_if_idle", [&] { return control.begin_if_idle(tidefall::drain_trigger::capacity); });
+    tables.count = 7;
+    auto const drain = held.check("flush", [&] { return control.flush(); });
+    held.check("is_settled", [&] { return control.is_settled(drain); });
+    held.check("is_complete", [&] { return control.is_complete(drain); });
+    CHECK(take_up().rest == 7);
+    held.check("batch_size", [&] { return control.batch_size(); });
+    held.check(
+        "renew_signal", [&] { control.renew_signal(); }, 2);
+    auto call = enter();
+    held.check("look_at_call", [&] { return control.look_at_call(now); });
+    held.check("leave_call", [&] { return control.leave_call(call, false); });
+    held.check("pause", [&] { return control.pause(); });
+    static_cast<void>(schedule.jobs.remove(*task));
+    schedule.jobs.post(*task);
+    take_up();
+    held.check("hand_over", [&] { control.hand_over(); });
+    take_up();
+    call = enter();
+    held.check("abandon_call", [&] { control.abandon_call({call.number, &busy}, std::make_shared<int>(1)); });
+    CHECK(held.check("abandoned", [&] { return control.abandoned(); }) == 1);
+    CHECK(control.leave_call(call, false).rest == tidefall::detail::call_end::owner::late);
+    held.check("late_call_returned", [&] { control.late_call_returned(call); });
+    CHECK(held.check("take_spare_tables", [&] { return control.take_spare_tables(); }) != nullptr);
+    take_up();
+    CHECK(held.check("fail_rest", [&] { return control.fail_rest(); }) == 5);
+    held.check("end_drain", [&] { return control.end_drain(); });
+
+    tables.count = 1;
+    held.check("close", [&] { return control.close(now); });
+    held.check("is_closed", [&] { return control.is_closed(); });
+    held.check("stop_deadline", [&] { return control.stop_deadline(); });
+    held.check("may_run_until", [&] { return control.may_run_until(); });
+    held.check("is_in_use", [&] { return control.is_in_use(); });
+    CHECK(held.check("expire", [&] { return control.expire(); }).announces);
+    held.check("is_expired", [&] { return control.is_expired(); });
+    held.check("announced", [&] { control.announced(); });
+    held.check("returned", [&] { control.returned(); });
+    CHECK(held.check("has_ended", [&] { return control.has_ended(); }));
+    tidefall::buffer_stats stats;
+    held.check("count_in", [&] { control.count_in(stats); });
+    CHECK(stats.failed == 6);
+    tidefall::drain_report report;
+    held.check("count_in", [&] { control.count_in(report); });
+    CHECK(report.dropped == 1);
+}
+
+TEST_CASE("held: whatever is asked of a queue of jobs is asked under its mutex") {
+    tidefall::detail::job_queue jobs;
+    auto const task = std::make_shared<idle_task>();
+    tidefall::detail::worker busy;
+    locks_in held(jobs);
+    held.check("want_workers", [&] { jobs.want_workers(1); });
+    CHECK(held.check("lacks_workers", [&] { return jobs.lacks_workers(); }));
+    held.check("worker_starts", [&] { jobs.worker_starts(); });
+    held.check("worker_starts", [&] { jobs.worker_starts(); });
+    held.check("worker_did_not_start", [&] { jobs.worker_did_not_start(); });
+    CHECK(held.check("want_spare", [&] { return jobs.want_spare(); }));
+    jobs.worker_starts();
+    CHECK(held.check("abandon_call", [&] { return jobs.abandon_call(busy, *task); }));
+    held.check("want_no_spare", [&] { jobs.want_no_spare(); });
+    CHECK(held.check("is_late", [&] { return jobs.is_late(busy); }));
+    CHECK(held.check("has_of", [&] { return jobs.has_of(nullptr); }));
+    CHECK(held.check("take_of", [&] { return jobs.take_of(nullptr); }) == task);
+    CHECK(held.check("empty", [&] { return jobs.empty(); }));
+    held.check("post", [&] { jobs.post(*task); });
+    CHECK(held.check("take", [&] { return jobs.take(); }) == task);
+    jobs.post(*task);
+    CHECK(held.check("wait", [&] { return jobs.wait(); }) == task);
+    CHECK_FALSE(held.check("remove", [&] { return jobs.remove(*task); }));
+    held.check("late_call_returned", [&] { jobs.late_call_returned(busy); });
+    CHECK(jobs.wait() == nullptr);  // there was one more than is wanted
+    held.check("worker_ends", [&] { jobs.worker_ends(busy); });
+    CHECK_FALSE(held.check("is_deserted", [&] { return jobs.is_deserted(); }));
+    held.check("shut_down", [&] { jobs.shut_down(); });
+    CHECK(jobs.is_deserted());
+}
+
+TEST_CASE("held: whatever is asked of a timer is asked under its mutex") {
+    tidefall::detail::scheduler schedule(true);
+    auto& timer = schedule.ticks;
+    auto const task = std::make_shared<idle_task>();
+    auto const now = schedule.now();
+    locks_in held(timer);
+    held.check("set", [&] { timer.set(*task, now); });
+    CHECK(held.check("next", [&] { return timer.next(); }) == now);
+    CHECK(held.check("take_due", [&] { return timer.take_due(now); }) == task);
+    held.check("unset", [&] { timer.unset(*task); });
+    held.check("shut_down", [&] { timer.shut_down(); });
+    held.check(
+        "serve", [&] { timer.serve([](auto, auto) {}, [] {}); }, 2);
+}
+
+TEST_CASE("held: whoever looks at all stripes of a partition waits for the one that is held") {
+    using table = tidefall::queue_table<int>;
+    using set = tidefall::detail::stripe_set<table>;
+    auto const now = time_point();
+    struct look {
+        char const* what;
+        std::function<void(set&)> at;
+    };
+    std::vector<table> spare(2);
+    tidefall::buffer_stats stats;
+    std::vector<look> const looks = {
+        {"swap_tables", [&](set& all) { all.swap_tables(spare, false, now); }},
+        {"expire", [&](set& all) { all.expire(now); }},
+        {"close", [](set& all) { all.close(); }},
+        {"change_limits", [](set& all) { all.change_limits({.capacity = std::optional<std::size_t>(1)}); }},
+        {"has_room", [](set& all) { static_cast<void>(all.has_room()); }},
+        {"take_news", [](set& all) { static_cast<void>(all.take_news()); }},
+        {"size", [](set& all) { static_cast<void>(all.size()); }},
+        {"count_in", [&](set& all) { all.count_in(stats); }},
+        {"take_closed", [](set& all) { static_cast<void>(all.take_closed()); }},
+        {"free_memory", [](set& all) { all.free_memory(); }},
+    };
+    for (auto const& one : looks) {
+        INFO(one.what);
+        std::vector<tidefall::detail::stripe<table>> stripes(2);
+        set all(stripes);
+        stripes[1].enter();
+        latch waits_or_is_done;
+        std::atomic<bool> done{false};
+        std::thread looks_at_all([&] {
+            tests::on_sleep = [&] { waits_or_is_done.open(); };
+            one.at(all);
+            done = true;
+            waits_or_is_done.open();
+        });
+        waits_or_is_done.wait();
+        CHECK_FALSE(done);
+        stripes[1].lock.unlock();
+        looks_at_all.join();
+        CHECK(done);
+    }
 }
