@@ -184,3 +184,54 @@ TEST_CASE("explored: the destructor waits for a call that honours its token") {
         require(!in_call, "no call outlives its buffer");
     });
 }
+
+TEST_CASE("explored: the destructor is woken by the end of the last call, also of one that was given up") {
+    explore::schedules([] {
+        std::vector<thread> others;
+        gate go_on;
+        bool in_call = false;
+        bool const gives_up = flip();
+        auto how = abandoning();
+        how.shutdown_timeout = never;
+        if (!gives_up) how.processing_timeout = never;
+        item_queue items(std::move(how), [&](std::span<item>) {
+            in_call = true;
+            go_on.wait();
+            in_call = false;
+        });
+        items.push(1);
+        items.flush(0s);
+        explore::until([&] { return in_call && (!gives_up || items.stats().abandoned == 1); });
+        items.stop(0s);
+        others.emplace_back([&] { go_on.open(); });
+    });
+}
+
+TEST_CASE("explored: once a call that was given up returns, a worker too many leaves, whatever that thread does next") {
+    explore::schedules(
+        [] {
+            auto const runtime = tidefall::make_runtime({.workers = 1});
+            gate inner_goes_on;
+            gate outer_goes_on;
+            bool between = false;
+            auto how = abandoning(runtime);
+            how.processing_interval = never;
+            item_queue inner(std::move(how), [&](std::span<item>) { inner_goes_on.wait(); });
+            item_queue outer(
+                {.partitions = 1, .processing_interval = never, .shutdown_timeout = never, .runtime = runtime},
+                [&](std::span<item>) {
+                    inner.push(1);
+                    inner.flush(never);  // on this thread
+                    between = true;
+                    outer_goes_on.wait();
+                });
+            outer.push(1);
+            outer.flush(0s);
+            explore::until([&] { return inner.stats().abandoned == 1; });
+            inner_goes_on.open();
+            explore::until([&] { return between && explore::threads_alive() == 1 + 3; });
+            outer_goes_on.open();
+            outer.stop();
+        },
+        {.clock_jumps = false, .lost_notifications = false});
+}

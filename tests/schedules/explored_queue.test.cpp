@@ -240,3 +240,97 @@ TEST_CASE("explored: all that hangs at the deadline of a stop has one grace") {
         },
         {.clock_jumps = false});
 }
+
+TEST_CASE("explored: a write that waits for room has it from the swap that another write starts") {
+    explore::schedules([] {
+        gate go_on;
+        int_queue items({.partitions = 1,
+                         .processing_interval = never,
+                         .processing_timeout = never,
+                         .capacity = 1,
+                         .overflow_timeout = never,
+                         .shutdown_timeout = never},
+                        [&](std::span<int>) { go_on.wait(); });
+        {
+            std::vector<thread> two;
+            for (int n = 0; n < 2; ++n) {
+                two.emplace_back(
+                    [&, n] { require(items.push(n) == write_status::accepted, "there is room for both"); });
+            }
+        }
+        go_on.open();  // no drain has ended before
+        items.stop();
+        require(items.stats().processed == 2, "both come out");
+    });
+}
+
+TEST_CASE("explored: a worker that waits in a flush is there for what others start meanwhile") {
+    explore::schedules(
+        [] {
+            auto const runtime = tidefall::make_runtime({.workers = 2});
+            bool const by_limit = flip();
+            gate go_on;
+            bool hangs = false;
+            bool came = false;
+            int_queue inner({.partitions = 2,
+                             .processing_interval = never,
+                             .drain_threshold = by_limit ? std::optional<std::size_t>(1) : std::nullopt,
+                             .shutdown_timeout = never,
+                             .runtime = runtime},
+                            [&](std::span<int> batch) {
+                                if (batch.front() == 1) {
+                                    came = true;
+                                } else {
+                                    hangs = true;
+                                    go_on.wait();
+                                }
+                            });
+            bool waits = false;
+            int_queue outer(
+                {.partitions = 1, .processing_interval = never, .shutdown_timeout = never, .runtime = runtime},
+                [&](std::span<int>) {
+                    waits = true;
+                    require(inner.flush(never).complete, "the flush comes to its end");
+                });
+            auto const write = [&](int value) {
+                thread([&] { inner.push(value); }).join();  // each has a partition of its own
+                if (!by_limit) inner.flush(0s);
+            };
+            write(0);
+            explore::until([&] { return hangs; });
+            outer.push(0);
+            outer.flush(0s);
+            explore::until([&] { return waits; });
+            write(1);
+            explore::until([&] { return came; });
+            go_on.open();
+            outer.stop();
+            require(inner.stop().complete, "nothing is left");
+        },
+        {.clock_jumps = false, .lost_notifications = false});
+}
+
+TEST_CASE("explored: stops beside a call that ends have one report") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(2);
+        how.shutdown_timeout = 1h;
+        gate go_on;
+        int calls = 0;
+        subject items(std::move(how), {.in_order = false, .one_call_at_once = false}, [&](std::span<item>) {
+            ++calls;
+            go_on.wait();
+        });
+        items.push(1);
+        items.flush(0s);
+        explore::until([&] { return calls == 1; });
+        tidefall::drain_report first;
+        tidefall::drain_report second;
+        {
+            thread const stops([&] { first = items->stop(0s); });
+            thread const ends([&] { go_on.open(); });
+            second = items->stop(0s);
+        }
+        require(first == second, "every stop returns the same report");
+        items.destroy_and_close();
+    });
+}
