@@ -540,6 +540,34 @@ TEST_CASE("held: the timer has nothing to look at while a call hangs and nothing
     CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 10s));
 }
 
+TEST_CASE("held: the timer has nothing to look at once a flush found that all was erased") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto& schedule = schedule_of(*clock);
+    tidefall::hash_map<int, int> map({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    map.put(1, 1);
+    CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 1s));
+    CHECK(map.erase(1));
+    CHECK(map.flush().complete);
+    CHECK(schedule.ticks.next() == tidefall::detail::never);
+}
+
+TEST_CASE("held: the watchdog has nothing to look at while a drain is paused") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto& schedule = schedule_of(*clock);
+    int_queue items({.partitions = 1, .processing_batch_size = 1, .processing_timeout = 1h, .runtime = clock},
+                    [&](std::span<int>) {
+                        CHECK(schedule.timeouts.next() != tidefall::detail::never);
+                        clock->advance(1s);
+                    });
+    items.push(1);
+    items.push(2);
+    CHECK_FALSE(items.flush(1s).complete);
+    CHECK(schedule.timeouts.next() == tidefall::detail::never);
+    CHECK(items.stop().complete);
+    CHECK(schedule.timeouts.next() == tidefall::detail::never);
+}
+
 TEST_CASE("held: whatever is asked of a partition's control is asked under its mutex") {
     tidefall::detail::scheduler schedule(true);
     auto const task = std::make_shared<idle_task>();

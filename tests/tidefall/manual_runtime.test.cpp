@@ -396,3 +396,16 @@ TEST_CASE("manual_runtime: within a processor too a timeout sounds at its own ti
     items.flush();
     CHECK(at == 2s);
 }
+
+TEST_CASE("manual_runtime: who sees that the clock was moved sees what was done before") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const start = clock->now();
+    int written = 0;
+    std::thread moves([&] {
+        written = 1;
+        clock->advance(1s);
+    });
+    while (clock->now() == start) std::this_thread::yield();
+    CHECK(written == 1);  // ThreadSanitizer looks here
+    moves.join();
+}
