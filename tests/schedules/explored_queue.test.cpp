@@ -264,6 +264,27 @@ TEST_CASE("explored: a write that waits for room has it from the swap that anoth
     });
 }
 
+TEST_CASE("explored: a change of other options leaves the time for which a write waits") {
+    explore::schedules([] {
+        gate go_on;
+        int_queue items({.partitions = 1,
+                         .processing_interval = never,
+                         .processing_timeout = never,
+                         .capacity = 1,
+                         .overflow_timeout = never,
+                         .shutdown_timeout = never},
+                        [&](std::span<int>) { go_on.wait(); });
+        items.push(1);
+        items.push(2);
+        items.update_options({.processing_batch_size = 2});
+        {
+            thread const writer([&] { require(items.push(3) == write_status::accepted, "there is room in the end"); });
+            thread const ends([&] { go_on.open(); });
+        }
+        items.stop();
+    });
+}
+
 TEST_CASE("explored: a worker that waits in a flush is there for what others start meanwhile") {
     explore::schedules(
         [] {

@@ -132,6 +132,23 @@ TEST_CASE("partition: ten intervals after its last swap an idle partition gives 
     CHECK(seen.values() == std::vector<int>{1, 2});
 }
 
+TEST_CASE("partition: a swap that takes something puts the look at its memory off, one that takes nothing does not") {
+    auto const clock = tidefall::make_manual_runtime();
+    set_buffer values({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<int>) {});
+    int const before = set_table::shrunk;
+    for (int value = 0; value < 30; ++value) {
+        values.insert(value);
+        clock->advance(1s);
+    }
+    CHECK(set_table::shrunk == before);
+    clock->advance(5s);
+    values.flush();
+    clock->advance(4999ms);
+    CHECK(set_table::shrunk == before);
+    clock->advance(1ms);
+    CHECK(set_table::shrunk == before + 1);
+}
+
 TEST_CASE("partition: an update brings the look at idle memory forward, and never postpones it") {
     auto const clock = tidefall::make_manual_runtime();
     auto const updated = GENERATE(1s, 1h);
