@@ -167,6 +167,26 @@ TEST_CASE("explored: two threads move the clock of a manual runtime") {
         {.clock_jumps = false});
 }
 
+TEST_CASE("explored: what falls due beside a flush is done once both have returned") {
+    explore::schedules(
+        [] {
+            auto const clock = tidefall::make_manual_runtime();
+            item_queue items({.partitions = 1, .processing_interval = never, .runtime = clock},
+                             [](std::span<item>) { explore::point(); });
+            std::size_t seen = 0;
+            item_queue ticks({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                             [&](std::span<item> batch) { seen += batch.size(); });
+            items.push(1);
+            ticks.push(1);
+            {
+                thread const flushes([&] { items.flush(); });
+                clock->advance(1s);
+            }
+            require(seen == 1, "the tick came");
+        },
+        {.clock_jumps = false});
+}
+
 TEST_CASE("explored: buffers of a registry are found, stopped and taken out by several threads") {
     explore::schedules([] {
         tidefall::registry<item_queue> all;

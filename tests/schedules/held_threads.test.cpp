@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -485,8 +486,13 @@ TEST_CASE("held: those with a ticket are served in their order") {
     lock.unlock();
     for (auto& one : waiters) one.join();
     CHECK(turns == std::vector<int>{0, 1, 2, 3});
+    // It is open to all again.
+    bool slept = false;
+    tests::on_sleep = [&] { slept = true; };
     lock.lock(tickets);
     lock.unlock();
+    tests::on_sleep = nullptr;
+    CHECK_FALSE(slept);
 }
 
 TEST_CASE("held: a stop waits by its deadline and by one grace, however many partitions are not done") {
@@ -566,6 +572,46 @@ TEST_CASE("held: the watchdog has nothing to look at while a drain is paused") {
     CHECK(schedule.timeouts.next() == tidefall::detail::never);
     CHECK(items.stop().complete);
     CHECK(schedule.timeouts.next() == tidefall::detail::never);
+}
+
+TEST_CASE("held: a write that leaves nothing in its table sets no tick") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto& schedule = schedule_of(*clock);
+    tidefall::hash_map<int, int> map({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    CHECK_THROWS_AS(map.update(1, [](auto&&) { throw std::runtime_error("no value"); }), std::runtime_error);
+    CHECK(map.size() == 0);
+    CHECK(schedule.ticks.next() == tidefall::detail::never);
+}
+
+TEST_CASE("held: a runtime that ends waits for a partition's run by how far its stop has come") {
+    using tidefall::detail::grace;
+    using tidefall::detail::never;
+    tidefall::detail::scheduler schedule(true);
+    auto const task = std::make_shared<idle_task>();
+    counted_tables tables;
+    tidefall::detail::drain_control control(*task, schedule, tables);
+    static_cast<void>(control.change_options({.processing_timeout = 1h}));
+    auto const deadline = schedule.now() + 5s;
+    bool const calls = GENERATE(true, false);
+    tables.count = 1;
+    control.flush();
+    control.start_run();
+    CHECK(control.may_run_until() == never);  // it is open
+    auto const call = control.enter_call(1);
+    CHECK_FALSE(control.close(deadline));
+    CHECK(control.may_run_until() == deadline + grace);
+    if (!calls) CHECK(control.leave_call(*call.ticket, false).rest == tidefall::detail::call_end::owner::mine);
+    CHECK(control.may_run_until() == deadline + grace);
+    auto const found = control.expire();
+    CHECK(found.happened);
+    CHECK(found.announces == calls);
+    CHECK(control.may_run_until() == (calls ? time_point::min() : deadline + grace));
+    if (calls) CHECK(control.leave_call(*call.ticket, false).rest == tidefall::detail::call_end::owner::taken_over);
+    control.returned();
+    CHECK(control.end_drain() == !calls);
+    control.announced();
+    CHECK(control.may_run_until() == never);  // it returns by itself
 }
 
 TEST_CASE("held: whatever is asked of a partition's control is asked under its mutex") {
@@ -668,6 +714,43 @@ TEST_CASE("held: whatever is asked of a queue of jobs is asked under its mutex")
     CHECK(jobs.is_deserted());
 }
 
+TEST_CASE("held: a worker in several late calls is one worker, and each of the calls counts") {
+    tidefall::detail::job_queue jobs;
+    auto const task = std::make_shared<idle_task>();
+    tidefall::detail::worker busy;
+    jobs.want_workers(2);
+    for (int i = 0; i < 3; ++i) jobs.worker_starts();
+    for (int i = 0; i < 2; ++i) {
+        CHECK(jobs.want_spare());
+        CHECK(jobs.abandon_call(busy, *task));
+        CHECK(jobs.take() == task);
+        CHECK_FALSE(jobs.lacks_workers());  // two are left
+        jobs.want_no_spare();
+    }
+    CHECK_FALSE(jobs.want_spare());
+    CHECK_FALSE(jobs.abandon_call(busy, *task));
+    CHECK(jobs.empty());
+    bool const returns = GENERATE(true, false);
+    if (returns) {
+        jobs.late_call_returned(busy);
+        CHECK(jobs.is_late(busy));
+        CHECK(jobs.want_spare());
+        jobs.want_no_spare();
+        jobs.late_call_returned(busy);
+        CHECK_FALSE(jobs.is_late(busy));
+        CHECK(jobs.wait() == nullptr);  // there is one too many
+    } else {
+        jobs.worker_ends(busy);
+        CHECK(jobs.want_spare());
+        jobs.want_no_spare();
+    }
+    CHECK_FALSE(jobs.lacks_workers());
+    jobs.shut_down();
+    CHECK_FALSE(jobs.is_deserted());
+    for (int i = 0; i < 2; ++i) CHECK(jobs.wait() == nullptr);
+    CHECK(jobs.is_deserted());
+}
+
 TEST_CASE("held: whatever is asked of a timer is asked under its mutex") {
     tidefall::detail::scheduler schedule(true);
     auto& timer = schedule.ticks;
@@ -712,14 +795,21 @@ TEST_CASE("held: whoever looks at all stripes of a partition waits for the one t
         stripes[1].enter();
         latch waits_or_is_done;
         std::atomic<bool> done{false};
+        std::atomic<bool> has_ticket{false};
         std::thread looks_at_all([&] {
-            tests::on_sleep = [&] { waits_or_is_done.open(); };
+            tests::on_sleep = [&] {
+                if (waits_or_is_done.is_open()) return;
+                // It has a ticket before it sleeps.
+                has_ticket = stripes[1].tickets.taken.load(std::memory_order_relaxed) == 1;
+                waits_or_is_done.open();
+            };
             one.at(all);
             done = true;
             waits_or_is_done.open();
         });
         waits_or_is_done.wait();
         CHECK_FALSE(done);
+        CHECK(has_ticket);
         stripes[1].lock.unlock();
         looks_at_all.join();
         CHECK(done);
