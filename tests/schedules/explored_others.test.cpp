@@ -18,6 +18,7 @@ using explore::never;
 using explore::require;
 using explore::subject;
 using explore::thread;
+using explore::writers;
 using namespace std::chrono_literals;
 
 namespace {
@@ -187,6 +188,28 @@ TEST_CASE("explored: what falls due beside a flush is done once both have return
         {.clock_jumps = false});
 }
 
+TEST_CASE("explored: two threads write to a full partition of a manual runtime") {
+    explore::schedules(
+        [] {
+            auto const clock = tidefall::make_manual_runtime();
+            subject items({.partitions = 1,
+                           .processing_interval = never,
+                           .processing_timeout = never,
+                           .capacity = 1,
+                           .overflow_timeout = never,
+                           .shutdown_timeout = never,
+                           .runtime = clock},
+                          {.in_order = true, .one_call_at_once = true});
+            {
+                writers const two(items, 2, 3);
+                if (flip()) items->stop();
+            }
+            items->stop();
+            items.close();
+        },
+        {.clock_jumps = false});
+}
+
 TEST_CASE("explored: buffers of a registry are found, stopped and taken out by several threads") {
     explore::schedules([] {
         tidefall::registry<item_queue> all;
@@ -218,12 +241,16 @@ TEST_CASE("explored: who waits for a stripe's lock has it after a bounded number
             tidefall::detail::stripe_tickets tickets;
             std::size_t turns = 0;
             bool done = false;
+            bool held = false;
+            auto const take = [&] { require(!std::exchange(held, true), "one has it at a time"); };
             auto const hog = [&] {
                 for (int i = 0; i < 200 && !done; ++i) {
                     lock.lock(tickets);
+                    take();
                     explore::pass(20us);  // a long turn
                     for (int point = 0; point < 40; ++point) explore::point();
                     ++turns;
+                    held = false;
                     lock.unlock();
                 }
             };
@@ -237,9 +264,33 @@ TEST_CASE("explored: who waits for a stripe's lock has it after a bounded number
                 seen = turns;
             });
             engine ? lock.lock_next(tickets) : lock.lock(tickets);
+            take();
             require(lost <= 6, "a sleeper is not overtaken again and again");
+            held = false;
             lock.unlock();
             done = true;
+        },
+        {.clock_jumps = false});
+}
+
+TEST_CASE("explored: a stripe's lock is had by one at a time, and by each in the end") {
+    explore::schedules(
+        [] {
+            tidefall::detail::stripe_lock lock;
+            tidefall::detail::stripe_tickets tickets;
+            bool held = false;
+            std::vector<thread> all;
+            for (std::size_t i = 0; i < 3 + draw(2); ++i) {
+                all.emplace_back([&] {
+                    for (int turn = 0; turn < 4; ++turn) {
+                        flip() ? lock.lock_next(tickets) : lock.lock(tickets);
+                        require(!std::exchange(held, true), "one has it at a time");
+                        for (std::size_t point = draw(100); point > 0; --point) explore::point();
+                        held = false;
+                        lock.unlock();
+                    }
+                });
+            }
         },
         {.clock_jumps = false});
 }

@@ -285,6 +285,40 @@ TEST_CASE("explored: a change of other options leaves the time for which a write
     });
 }
 
+TEST_CASE("explored: the write that reaches a limit makes the swap") {
+    explore::schedules([] {
+        bool const is_capacity = flip();
+        int_queue items({.partitions = 1,
+                         .processing_interval = never,
+                         .drain_threshold = is_capacity ? std::nullopt : std::optional<std::size_t>(2),
+                         .capacity = is_capacity ? std::optional<std::size_t>(2) : std::nullopt,
+                         .shutdown_timeout = never},
+                        [](std::span<int>) {});
+        items.push(1);
+        require(items.size() == 1, "one waits");
+        items.push(2);
+        require(items.size() == 0, "none waits");
+        items.stop();
+    });
+}
+
+TEST_CASE("explored: a flush without a deadline is complete, whatever is written after it") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(1);
+        how.processing_timeout = never;
+        how.shutdown_timeout = never;
+        subject items(std::move(how), {.in_order = true, .one_call_at_once = true});
+        {
+            writers const two(items, 2, 3);
+            thread const flushes([&] { items->flush(0s); });
+            items.push(1000);
+            require(items.flush(never).complete, "the flush has seen to all before it");
+        }
+        items->stop();
+        items.close();
+    });
+}
+
 TEST_CASE("explored: a worker that waits in a flush is there for what others start meanwhile") {
     explore::schedules(
         [] {

@@ -469,6 +469,45 @@ TEST_CASE("held: who waits for a stripe for long has it after the turn that is b
     CHECK(turns[1] == 'w');
 }
 
+TEST_CASE("held: who takes what was reserved in the meantime puts it back") {
+    tidefall::detail::stripe_lock lock;
+    tidefall::detail::stripe_tickets tickets;
+    std::vector<char> turns;  // guarded by the lock
+    latch has_ticket;
+    latch put_back;
+    std::thread waiter;
+    int exchanges = 0;
+    lock.lock(tickets);
+    tests::before_exchange = [&](std::size_t) {
+        if (++exchanges != 2) return;
+        // This thread saw the lock open. Before it takes it, another one has it, and leaves it to who has a ticket.
+        lock.lock(tickets);
+        waiter = std::thread([&] {
+            tests::on_sleep = [&] {
+                has_ticket.open();
+                put_back.wait();
+            };
+            lock.lock_next(tickets);
+            turns.push_back('w');
+            lock.unlock();
+        });
+        has_ticket.wait();
+        lock.unlock();
+    };
+    bool is_open = false;
+    tests::on_yield = [&] {
+        if (!std::exchange(is_open, true)) lock.unlock();
+        if (exchanges > 2) put_back.open();
+    };
+    lock.lock(tickets);
+    tests::before_exchange = nullptr;
+    tests::on_yield = nullptr;
+    turns.push_back('m');
+    lock.unlock();
+    waiter.join();
+    CHECK(turns == std::vector<char>{'w', 'm'});
+}
+
 TEST_CASE("held: those with a ticket are served in their order") {
     tidefall::detail::stripe_lock lock;
     tidefall::detail::stripe_tickets tickets;
@@ -556,6 +595,9 @@ TEST_CASE("held: the timer has nothing to look at once a flush found that all wa
     CHECK(map.erase(1));
     CHECK(map.flush().complete);
     CHECK(schedule.ticks.next() == tidefall::detail::never);
+    map.put(2, 2);
+    CHECK(map.flush().complete);
+    CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 10s));  // for idle memory
 }
 
 TEST_CASE("held: the watchdog has nothing to look at while a drain is paused") {
