@@ -72,6 +72,27 @@ BUFFER_TEST_CASE("buffer: concurrent flushes share work", EVERY_BUFFER) {
     CHECK(items.stats().ticks == 1);
 }
 
+BUFFER_TEST_CASE("buffer: a flush beside a call has nothing drained that is written after it", EVERY_BUFFER) {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch release;
+    any_buffer items(kind, {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [&](std::span<int>) {
+        entered.open();
+        release.wait();
+    });
+    items.write(1);
+    std::thread ticks([&] { clock->advance(1s); });
+    entered.wait();
+    CHECK_FALSE(items.flush(0s).complete);
+    items.write(2);
+    release.open();
+    ticks.join();
+    CHECK(items.stats().processed == 1);
+    CHECK(items.size() == 1);
+    clock->advance(1s);
+    CHECK(items.stats().processed == 2);
+}
+
 BUFFER_TEST_CASE("buffer: after stop, flush returns at once", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     any_buffer items(kind, {.runtime = clock}, [](std::span<int>) {});

@@ -127,6 +127,30 @@ BUFFER_TEST_CASE("buffer: a stop closes every stripe, and what waits beside a ca
     if (other.joinable()) other.join();
 }
 
+BUFFER_TEST_CASE("buffer: an update of the limits beside a stop lets no write in", EVERY_BUFFER) {
+    latch entered;
+    latch release;
+    std::atomic<std::uint64_t> processed{0};
+    any_buffer items(kind, {.partitions = 1, .processing_interval = 1h}, [&](std::span<int> batch) {
+        entered.open();
+        release.wait();
+        processed += batch.size();
+    });
+    items.write(1);
+    items.flush(0s);
+    entered.wait();
+    items.write(2);
+    std::uint64_t accepted = 2;
+    std::thread stops([&] { items.stop(1h); });
+    while (items.write(2) == write_status::accepted) ++accepted;  // until it has closed
+    items.update_options({.drain_threshold = 1'000'000'000});
+    CHECK(items.write(3) == write_status::stopped);
+    release.open();
+    stops.join();
+    CHECK(items.write(4) == write_status::stopped);
+    CHECK(items.stats().accepted == accepted);
+}
+
 BUFFER_TEST_CASE("buffer: what is dropped at a deadline comes back from every partition and stripe", EVERY_BUFFER) {
     auto const clock = tidefall::make_manual_runtime();
     returns<int> const back;

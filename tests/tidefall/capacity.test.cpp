@@ -509,6 +509,19 @@ TEST_CASE("capacity: beside a lower threshold the threshold starts the drains") 
     CHECK(events->lines_of_drains().at(0) == "processing_start 0 4 threshold");
 }
 
+TEST_CASE("capacity: a threshold that is set to just what waits starts a drain, one above does not") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = forever, .runtime = clock}, seen);
+    for (int i = 0; i < 3; ++i) items.push(i);
+    items.update_options({.drain_threshold = 4});
+    clock->advance(0s);
+    CHECK(seen.values().empty());
+    items.update_options({.drain_threshold = 3});
+    clock->advance(0s);
+    CHECK(seen.values() == std::vector<int>{0, 1, 2});
+}
+
 TEST_CASE("capacity: after a stop a full partition answers stopped") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<int> items({.partitions = 1, .capacity = 1, .overflow = overflow_policy::reject, .runtime = clock},

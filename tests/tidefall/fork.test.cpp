@@ -104,6 +104,7 @@ TEST_CASE("fork: another thread holds a stripe's lock at that instant") {
         map->flush();
         map->stop();
         map->update_options({.capacity = 1});
+        map->partition(0).update_options({.capacity = 1});
         map.reset();
     });
     go_on.open();

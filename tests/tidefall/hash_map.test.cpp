@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "../support/catch.hpp"
 #include "../support/common.hpp"
+#include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 
 #include <tidefall/hash_map.hpp>
@@ -19,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -702,4 +704,25 @@ TEST_CASE("hash map: partition_of says where a key goes, by itself or by a tag")
     auto const before = map.partition(tagged).size();
     map.put(1000, 1, tidefall::partition_key{7});
     CHECK(map.partition(tagged).size() == before + 1);
+
+TEST_CASE("hash map: beside a stop nothing is found any more") {
+    tests::latch entered;
+    tests::latch release;
+    hash_map<int, int> map({.partitions = 1, .processing_interval = 1h}, [&](std::span<entry<int, int>>) {
+        entered.open();
+        release.wait();
+    });
+    map.put(1, 1);
+    map.flush(0s);
+    entered.wait();
+    map.put(2, 2);
+    CHECK(map.get(2) == 2);
+    std::thread stops([&] { map.stop(1h); });
+    while (map.put(3, 3) == write_status::accepted) continue;
+    CHECK_FALSE(map.get(2));
+    CHECK_FALSE(map.contains(2));
+    CHECK_FALSE(map.erase(2));
+    release.open();
+    stops.join();
+    CHECK(map.stats().erased == 0);
 }
