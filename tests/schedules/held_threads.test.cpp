@@ -793,6 +793,24 @@ TEST_CASE("held: a worker in several late calls is one worker, and each of the c
     CHECK(jobs.is_deserted());
 }
 
+TEST_CASE("held: a call is given up only where another worker is there for the rest") {
+    tidefall::detail::job_queue jobs;
+    auto const task = std::make_shared<idle_task>();
+    tidefall::detail::worker first;
+    tidefall::detail::worker second;
+    jobs.want_workers(3);
+    jobs.worker_starts();
+    CHECK_FALSE(jobs.abandon_call(first, *task));
+    CHECK(jobs.empty());
+    jobs.worker_starts();
+    CHECK(jobs.abandon_call(first, *task));
+    CHECK(jobs.take() == task);
+    CHECK(jobs.abandon_call(first, *task));  // the second of the same worker, which counts no more
+    CHECK(jobs.take() == task);
+    CHECK_FALSE(jobs.abandon_call(second, *task));
+    CHECK(jobs.empty());
+}
+
 TEST_CASE("held: whatever is asked of a timer is asked under its mutex") {
     tidefall::detail::scheduler schedule(true);
     auto& timer = schedule.ticks;

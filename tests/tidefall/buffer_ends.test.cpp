@@ -16,7 +16,9 @@
 #include "../support/standard_error.hpp"
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -179,6 +181,38 @@ BUFFER_TEST_CASE("ends: a call that another thread is in by its advance() is wai
     }
     CHECK(returned);
     CHECK(life.use_count() == 1);
+    advances.join();
+}
+
+BUFFER_TEST_CASE("ends: of a call that has ended by the time its token is stopped, nothing is said", EVERY_BUFFER) {
+    standard_error const captured;
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch go_on;
+    std::atomic<bool> returned{false};
+    // Runs on the destructor's thread, and outlives the call, which would wait for it.
+    std::optional<std::stop_callback<std::function<void()>>> stops;
+    std::thread advances;
+    {
+        any_buffer items(
+            kind,
+            {.partitions = 1, .shutdown_timeout = 0s, .unheard = tidefall::unheard_action::ignore, .runtime = clock},
+            [&](std::span<int>, std::stop_token const& token) {
+                stops.emplace(token, [&] {
+                    go_on.open();
+                    until([&] { return returned.load(); });
+                });
+                entered.open();
+                go_on.wait();
+            });
+        items.write(1);
+        advances = std::thread([&] {
+            clock->advance(5s);
+            returned = true;
+        });
+        entered.wait();
+    }
+    CHECK(captured.text().empty());
     advances.join();
 }
 

@@ -163,6 +163,26 @@ BUFFER_TEST_CASE("buffer: what is dropped at a deadline comes back from every pa
     CHECK(all == numbers(0, 100));
 }
 
+BUFFER_TEST_CASE("buffer: where the deadline passes between a drain's begin and its first call, there is no call",
+                 EVERY_BUFFER) {
+    auto const clock = tidefall::make_manual_runtime();
+    bool const whole = GENERATE(false, true);
+    auto const log = std::make_shared<event_log>();
+    log->then = [&](std::string const& what) {
+        if (what == "processing_start") clock->advance(2s);
+    };
+    returns<int> const back;
+    int calls = 0;
+    tests::processor_of<int> process = [&](std::span<int>) { ++calls; };
+    if (whole) process = [&](std::vector<int>) { ++calls; };
+    any_buffer items(kind, {.partitions = 1, .telemetry = log, .runtime = clock}, process, back);
+    items.write_all(numbers(0, 3));
+    CHECK(items.stop(1s) == drain_report{.dropped = 3, .complete = false});
+    CHECK(calls == 0);
+    CHECK(kind.arranged(back.values()) == numbers(0, 3));
+    tests::check_conservation(items.stats());
+}
+
 BUFFER_TEST_CASE("buffer: a hung processor does not hold stop past its deadline, and its call is left to end by itself",
                  EVERY_BUFFER) {
     latch entered;

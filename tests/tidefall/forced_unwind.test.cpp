@@ -93,6 +93,7 @@ BUFFER_TEST_CASE("forced unwind: in table mode the table is lost with the call",
     CHECK(items.flush() == drain_report{.failed = 5});
     items.write_all(numbers(0, 3));
     CHECK(items.stop() == drain_report{.processed = 3});
+    CHECK(calls == 2);  // none with what is left of a table
 }
 
 BUFFER_TEST_CASE("forced unwind: of the last call before a stop, or of a late one", EVERY_BUFFER) {
@@ -129,6 +130,34 @@ BUFFER_TEST_CASE("forced unwind: of the last call before a stop, or of a late on
     CHECK(back.all()[0].reason == failure_reason::timeout);
     items.write(1);
     CHECK(items.stop() == drain_report{.processed = 1});
+}
+
+BUFFER_TEST_CASE("forced unwind: of a call beside which a stop has dropped the rest, its drain ends", EVERY_BUFFER) {
+    auto const log = std::make_shared<event_log>();
+    returns<int> const back;
+    latch entered;
+    latch let_go;
+    {
+        any_buffer items(
+            kind, {.partitions = 1, .processing_interval = 1h, .processing_batch_size = 2, .telemetry = log},
+            [&](std::span<int>) {
+                entered.open();
+                let_go.wait();
+                pthread_exit(nullptr);
+            },
+            back);
+        items.write_all(numbers(0, 5));
+        items.flush(0s);
+        entered.wait();
+        CHECK(items.stop(0s) == drain_report{.dropped = 3, .complete = false});
+        let_go.open();
+        until([&] { return items.stats().in_flight == 0; });
+        CHECK(items.stats().failed == 2);
+        tests::check_conservation(items.stats());
+    }  // nothing is in use any more
+    CHECK(back.values().size() == 5);
+    auto const lines = log->lines();
+    CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 5") == 1);
 }
 
 BUFFER_TEST_CASE("forced unwind: where the processor runs on the calling thread it passes, and the batch fails",

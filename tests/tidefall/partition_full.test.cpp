@@ -394,6 +394,21 @@ TEST_CASE("partition full: one that is emptied by erasures tells of its room onc
     CHECK(on.told->rooms().size() == 1);
 }
 
+TEST_CASE("partition full: a swap that finds all erased does not end it") {
+    stage const on;
+    int_map map(on.holding(2, overflow_policy::reject), ignore_entries);
+    map.put(1, 1);
+    map.put(2, 2);
+    CHECK(map.put(3, 3) == write_status::full);
+    map.erase(1);
+    map.erase(2);
+    on.clock->advance(3s);
+    map.put(4, 4);
+    map.flush();
+    REQUIRE(on.told->rooms().size() == 1);
+    CHECK(on.told->rooms()[0].duration == 3s);
+}
+
 // ---- block
 
 TEST_CASE("partition full: a write that waits tells of it before, on its own thread") {
