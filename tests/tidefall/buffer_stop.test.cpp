@@ -127,6 +127,37 @@ BUFFER_TEST_CASE("buffer: a stop closes every stripe, and what waits beside a ca
     if (other.joinable()) other.join();
 }
 
+BUFFER_TEST_CASE("buffer: while what waited is handed back it counts as dropped, and as waiting no more",
+                 EVERY_BUFFER) {
+    auto const clock = tidefall::make_manual_runtime();
+    latch entered;
+    latch release;
+    any_buffer* one = nullptr;
+    std::size_t handed_back = 0;
+    any_buffer items(
+        kind, tests::one_partition(clock),
+        [&](std::span<int>) {
+            entered.open();
+            release.wait();
+        },
+        [&](std::span<int> values, tidefall::failure const&) {
+            handed_back += values.size();
+            auto const stats = one->stats();
+            CHECK(stats.dropped == 3);
+            CHECK(stats.pending == 0);
+            tests::check_conservation(stats);
+        });
+    one = &items;
+    items.write(1);
+    std::thread ticks([&] { clock->advance(5s); });
+    entered.wait();
+    items.write_all(numbers(2, 5));
+    items.stop(0s);
+    CHECK(handed_back == 3);
+    release.open();
+    ticks.join();
+}
+
 BUFFER_TEST_CASE("buffer: an update of the limits beside a stop lets no write in", EVERY_BUFFER) {
     latch entered;
     latch release;

@@ -509,6 +509,32 @@ TEST_CASE("capacity: beside a lower threshold the threshold starts the drains") 
     CHECK(events->lines_of_drains().at(0) == "processing_start 0 4 threshold");
 }
 
+TEST_CASE("capacity: an update of the one limit leaves the other") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1,
+                                .processing_interval = forever,
+                                .drain_threshold = 3,
+                                .capacity = 4,
+                                .overflow = overflow_policy::reject,
+                                .runtime = clock},
+                               seen);
+    SECTION("of the threshold") {
+        items.update_options({.drain_threshold = std::optional<std::size_t>{}});
+        for (int i = 0; i < 4; ++i) CHECK(items.push(i) == write_status::accepted);
+        CHECK(items.push(4) == write_status::full);
+    }
+    SECTION("of the capacity") {
+        items.update_options({.capacity = 100});
+        for (int i = 0; i < 2; ++i) items.push(i);
+        clock->advance(0s);
+        CHECK(seen.batches().empty());
+        items.push(2);
+        clock->advance(0s);
+        CHECK(seen.sizes() == std::vector<std::size_t>{3});
+    }
+}
+
 TEST_CASE("capacity: a threshold that is set to just what waits starts a drain, one above does not") {
     auto const clock = tidefall::make_manual_runtime();
     recorder<int> const seen;
