@@ -290,6 +290,7 @@ TEST_CASE("explored: the write that reaches a limit makes the swap") {
         bool const is_capacity = flip();
         int_queue items({.partitions = 1,
                          .processing_interval = never,
+                         .processing_timeout = never,
                          .drain_threshold = is_capacity ? std::nullopt : std::optional<std::size_t>(2),
                          .capacity = is_capacity ? std::optional<std::size_t>(2) : std::nullopt,
                          .shutdown_timeout = never},

@@ -704,6 +704,7 @@ TEST_CASE("hash map: partition_of says where a key goes, by itself or by a tag")
     auto const before = map.partition(tagged).size();
     map.put(1000, 1, tidefall::partition_key{7});
     CHECK(map.partition(tagged).size() == before + 1);
+}
 
 TEST_CASE("hash map: beside a stop nothing is found any more") {
     tests::latch entered;
