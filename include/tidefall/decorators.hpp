@@ -258,7 +258,7 @@ private:
             for (auto const& one : bad) kept.add(one);
             count += bad.size();
         }
-        if (file_.remove(std::move(*claim), kept, count, result.taken)) return {.records = result.records};
+        if (file_.remove(std::move(*claim), kept, count, result.taken)) return {};  // they come once more
         if (news != nullptr && result.taken > 0) news->replayed(result.taken);
         return result;
     }

@@ -640,16 +640,16 @@ TEST_CASE("held: a runtime that ends waits for a partition's run by how far its 
     control.flush();
     control.start_run();
     CHECK(control.may_run_until() == never);  // it is open
-    auto const call = control.enter_call(1);
+    auto const call = control.enter_call(1, true);
     CHECK_FALSE(control.close(deadline));
     CHECK(control.may_run_until() == deadline + grace);
-    if (!calls) CHECK(control.leave_call(*call.ticket, false).rest == tidefall::detail::call_end::owner::mine);
+    if (!calls) CHECK(control.leave_call(*call.ticket, {}, false).rest == tidefall::detail::call_end::owner::mine);
     CHECK(control.may_run_until() == deadline + grace);
     auto const found = control.expire();
     CHECK(found.happened);
     CHECK(found.announces == calls);
     CHECK(control.may_run_until() == (calls ? time_point::min() : deadline + grace));
-    if (calls) CHECK(control.leave_call(*call.ticket, false).rest == tidefall::detail::call_end::owner::taken_over);
+    if (calls) CHECK(control.leave_call(*call.ticket, {}, false).rest == tidefall::detail::call_end::owner::taken_over);
     control.returned();
     CHECK(control.end_drain() == !calls);
     control.announced();
@@ -667,7 +667,7 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     schedule.jobs.worker_starts();
     schedule.jobs.worker_starts();
     auto const now = schedule.now();
-    auto const enter = [&] { return held.check("enter_call", [&] { return *control.enter_call(1).ticket; }); };
+    auto const enter = [&] { return held.check("enter_call", [&] { return *control.enter_call(1, true).ticket; }); };
     auto const take_up = [&] {
         REQUIRE(schedule.jobs.take() == task);
         return held.check("start_run", [&] { return control.start_run(); });
@@ -689,7 +689,13 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
         "renew_signal", [&] { control.renew_signal(); }, 2);
     auto call = enter();
     held.check("look_at_call", [&] { return control.look_at_call(now); });
-    held.check("leave_call", [&] { return control.leave_call(call, false); });
+    held.check("is_abandoned", [&] { return control.is_abandoned(call); });
+    held.check("settle_call", [&] { return control.settle_call(call); });
+    held.check("leave_call", [&] { return control.leave_call(call, {}, false); });
+    held.check("put_off", [&] { return control.put_off(0s); });
+    CHECK(control.tick(now));  // it is offered again
+    take_up();
+    held.check("fail_of_rest", [&] { return control.fail_of_rest(0); });
     held.check("pause", [&] { return control.pause(); });
     static_cast<void>(schedule.jobs.remove(*task));
     schedule.jobs.post(*task);
@@ -699,7 +705,7 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     call = enter();
     held.check("abandon_call", [&] { control.abandon_call({call.number, &busy}, std::make_shared<int>(1)); });
     CHECK(held.check("abandoned", [&] { return control.abandoned(); }) == 1);
-    CHECK(control.leave_call(call, false).rest == tidefall::detail::call_end::owner::late);
+    CHECK(control.leave_call(call, {}, false).rest == tidefall::detail::call_end::owner::late);
     held.check("late_call_returned", [&] { control.late_call_returned(call); });
     CHECK(held.check("take_spare_tables", [&] { return control.take_spare_tables(); }) != nullptr);
     take_up();

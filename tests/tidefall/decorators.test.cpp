@@ -299,7 +299,8 @@ TEST_CASE("decorators: per_partition makes a processor for each partition, befor
     int other = 1;
     items.push(0, tidefall::partition_key{0});
     while (items.partition(0).size() == 0 || items.partition(1).size() == 0) {
-        items.push(++other, tidefall::partition_key{other});
+        ++other;
+        items.push(other, tidefall::partition_key{other});
     }
     CHECK(items.flush().failed == 0);
     CHECK(made.size() == 2);
@@ -408,7 +409,8 @@ bool is_data_error(std::exception_ptr const& error) {
 TEST_CASE("decorators: with_split costs one value for one bad value, in few calls") {
     auto const clock = tidefall::make_manual_runtime();
     for (int size = 1; size <= 70; ++size) {
-        int const steps = std::bit_width(static_cast<unsigned>(size - 1));  // the logarithm, rounded up
+        auto const steps =
+            static_cast<int>(std::bit_width(static_cast<unsigned>(size - 1)));  // the logarithm, rounded up
         for (int one = 0; one < size; ++one) {
             std::set<int> const bad{one};
             std::vector<int> taken;

@@ -165,7 +165,8 @@ private:
         if (!entry.ticket) return expired(entry);
         return make_call(*entry.ticket, signal, [&](call_context const& call) {
             batch_info info = call.info;
-            info.drain = 0;
+            info.drain = info.index = 0;
+            info.attempt = 1;
             result_access::call_follow_up(said, info, call.signal);
         });
     }
