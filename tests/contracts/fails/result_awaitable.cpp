@@ -1,6 +1,6 @@
-// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
-#include <tidefall/queue.hpp>
+// must fail: the processor's result would be lost: return a tidefall::batch_result
 #include <coroutine>
+#include <tidefall/queue.hpp>
 struct lazy {
     std::suspend_always operator co_await() const { return {}; }
 };

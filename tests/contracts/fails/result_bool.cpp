@@ -1,4 +1,4 @@
-// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
+// must fail: the processor's result would be lost: return a tidefall::batch_result
 #include <tidefall/queue.hpp>
 int main() {
     tidefall::queue<int> items({}, [](std::span<int const> batch) { return batch.empty(); });

@@ -1,4 +1,4 @@
-// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
+// must fail: the processor's result would be lost: return a tidefall::batch_result
 #include <tidefall/queue.hpp>
 enum class exported { yes, no };
 int main() {

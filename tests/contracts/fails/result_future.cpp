@@ -1,6 +1,6 @@
-// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
-#include <tidefall/queue.hpp>
+// must fail: the processor's result would be lost: return a tidefall::batch_result
 #include <future>
+#include <tidefall/queue.hpp>
 int main() {
     tidefall::queue<int> items({}, [](std::span<int const>) { return std::async([] {}); });
 }

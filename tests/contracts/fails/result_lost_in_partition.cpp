@@ -1,6 +1,7 @@
-// must fail: the processor's result would be lost: return a tidefall::batch_result that says what was not taken, throw, or discard the result by static_cast<void>
+// must fail: the processor's result would be lost: return a tidefall::batch_result
 #include <tidefall/decorators.hpp>
 #include <tidefall/queue.hpp>
 int main() {
-    tidefall::queue<int> items({}, tidefall::per_partition([](std::size_t) { return [](std::span<int const>) { return true; }; }));
+    tidefall::queue<int> items(
+        {}, tidefall::per_partition([](std::size_t) { return [](std::span<int const>) { return true; }; }));
 }

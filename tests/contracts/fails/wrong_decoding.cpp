@@ -2,5 +2,6 @@
 #include <tidefall/decorators.hpp>
 #include <tidefall/queue.hpp>
 int main() {
-    auto const spill = tidefall::open_spill<int>("spill", [](int) { return ""; }, [](int) { return 1; });
+    auto const spill = tidefall::open_spill<int>(
+        "spill", [](int) { return ""; }, [](int) { return 1; });
 }
