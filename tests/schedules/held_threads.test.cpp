@@ -349,16 +349,19 @@ TEST_CASE(
     held_calls hold(1);
     int_queue inner({.partitions = 1, .processing_interval = never, .processing_batch_size = 1, .runtime = runtime},
                     [&](std::span<int>) { hold(); });
+    latch second_is_there;
     latch second_waits;
     latch second_is_done;
     std::atomic<bool> first{true};
     bool second_complete = false;
     int_queue outer({.partitions = 2, .processing_interval = never, .runtime = runtime}, [&](std::span<int>) {
         if (first.exchange(false)) {
-            // It makes the first call here, and leaves the second.
+            // It makes the first call here, since there is no idle worker, and leaves the second.
+            second_is_there.wait();
             while (hold.calls == 0) inner.flush(1ms);
             second_is_done.wait();
         } else {
+            second_is_there.open();
             hold.entered[0].wait();
             tests::on_wait = [&](auto) { second_waits.open(); };
             second_complete = inner.flush(never).complete;
