@@ -342,6 +342,49 @@ TEST_CASE("held: a write that waits for room is woken by a swap, an update of th
     hold.go_on[0].open();
 }
 
+TEST_CASE("held: a write that loses its room to another waits on until the same time") {
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .processing_timeout = never,
+                     .capacity = 1,
+                     .overflow_timeout = 10min,
+                     .shutdown_timeout = never},
+                    [&](std::span<int>) { hold(); });
+    items.push(1);
+    hold.entered[0].wait();
+    items.push(2);
+    std::vector<time_point> deadlines;
+    latch waits;
+    latch waits_again;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        int exchanges = 0;
+        tests::on_wait = [&](auto at) {
+            deadlines.push_back(at);
+            exchanges = 0;
+            (deadlines.size() == 1 ? waits : waits_again).open();
+        };
+        tests::before_exchange = [&](std::size_t) {
+            // It has locked the stripe twice, to see whether there is room. Before it comes in, the room is gone.
+            if (deadlines.size() == 1 && ++exchanges == 3) items.push(3);
+        };
+        status = items.push(4);
+        tests::on_wait = nullptr;
+        tests::before_exchange = nullptr;
+    });
+    waits.wait();
+    items.update_options({.capacity = 2});
+    waits_again.wait();
+    hold.go_on[0].open();
+    writer.join();
+    CHECK(status == write_status::accepted);
+    CHECK(std::set<time_point>(deadlines.begin(), deadlines.end()).size() == 1);
+    CHECK(items.stop().complete);
+    CHECK(items.stats().accepted == 4);
+}
+
 TEST_CASE(
     "held: of two workers that do a buffer's work for their flushes, the second is woken for what the first left") {
     patience const nobody_looks_again;
