@@ -278,7 +278,9 @@ public:
         errno = 0;
         out_.close();
         out_.clear();
-        out_.open(path_, std::ios::binary | std::ios::app);
+        out_.open(path_, std::ios::binary | std::ios::app);  // makes it
+        out_.close();
+        out_.open(path_, std::ios::binary | std::ios::in | std::ios::out);
         return out_ ? std::error_code() : last_error();
     }
 
@@ -288,9 +290,9 @@ public:
 
     [[nodiscard]] std::filesystem::path const& file() const noexcept { return path_; }
 
-    /// `at` is the end of the file.
-    [[nodiscard]] std::error_code write(std::uint64_t, std::string_view bytes) {
+    [[nodiscard]] std::error_code write(std::uint64_t at, std::string_view bytes) {
         errno = 0;
+        out_.seekp(static_cast<std::streamoff>(at));
         out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
         out_.flush();
         return out_ ? std::error_code() : last_error();
@@ -310,7 +312,7 @@ public:
 
 private:
     std::filesystem::path path_;
-    std::ofstream out_;
+    std::fstream out_;
 };
 
 #endif
