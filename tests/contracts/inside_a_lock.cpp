@@ -25,7 +25,8 @@ void exit_under_a_lock() {
 int main(int argc, char** argv) {
     // The message of the assertion is what the test looks for.
     std::signal(SIGABRT, [](int) { std::_Exit(0); });
-    if (argc == 2 && std::string_view(argv[1]) == "exit") exit_under_a_lock();
+    std::string_view const what = argc == 2 ? argv[1] : "write";
+    if (what == "exit") exit_under_a_lock();
     auto const clock = tidefall::make_manual_runtime();
     tidefall::hash_map<int, int> other({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});
     tidefall::hash_map<int, int> map({.runtime = clock}, [](std::span<tidefall::entry<int, int>>) {});
@@ -33,6 +34,12 @@ int main(int argc, char** argv) {
         other.put(1, 1);  // another buffer is nobody's fault
         value = 1;
     });
-    map.update(1, [&](int&) { other.update(1, [&](int&) { map.put(1, 1); }); });
+    map.update(1, [&](int&) {
+        other.update(1, [&](int&) {
+            if (what == "read") map.contains(1);
+            if (what == "erase") map.erase(1);
+            if (what == "write") map.put(1, 1);
+        });
+    });
     return 1;
 }
