@@ -390,3 +390,27 @@ TEST_CASE("explored: stops beside a call that ends have one report") {
         items.destroy_and_close();
     });
 }
+
+TEST_CASE("explored: a table that is being handed over is left alone by a stop whose deadline passes") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(1);
+        how.processing_timeout = never;
+        how.processing_interval = never;
+        how.drain_threshold.reset();
+        std::size_t taken = 0;
+        std::size_t returned = 0;
+        {
+            item_queue items(
+                std::move(how),
+                [&](item_queue::table_type all) {
+                    require(all.size() == 3, "a call has the whole table");
+                    taken += all.size();
+                },
+                [&](std::span<item> values, tidefall::failure const&) { returned += values.size(); });
+            for (int n = 0; n < 3; ++n) items.push(n);
+            thread const flushes([&] { items.flush(0s); });
+            items.stop(0s);
+        }
+        require(taken + returned == 3, "each value comes out once");
+    });
+}
