@@ -7,6 +7,7 @@
 #include "../support/recorder.hpp"
 
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -144,12 +145,16 @@ BUFFER_TEST_CASE("buffer: a call is judged by its own time, also where the watch
         [&](std::span<int>) { release.wait(); });
     first.write(1);
     entered.wait();  // the watchdog is in the hook
-    any_buffer second(kind, {.partitions = 1, .processing_timeout = 1ms, .runtime = runtime}, [&](std::span<int>) {
-        auto const end = std::chrono::steady_clock::now() + 5ms;
-        until([&] { return std::chrono::steady_clock::now() > end; });
-    });
+    auto const told = std::make_shared<event_log>();
+    any_buffer second(kind, {.partitions = 1, .processing_timeout = 1ms, .telemetry = told, .runtime = runtime},
+                      [&](std::span<int>) {
+                          auto const end = std::chrono::steady_clock::now() + 5ms;
+                          until([&] { return std::chrono::steady_clock::now() > end; });
+                      });
     second.write(1);
     CHECK(second.flush() == drain_report{.failed = 1});
+    auto const lines = told->lines();
+    CHECK(std::count(lines.begin(), lines.end(), "processing_failed 0 1 timeout") == 1);  // by the worker
     release.open();
 }
 
@@ -199,4 +204,23 @@ BUFFER_TEST_CASE("buffer: time that passes in hooks and undelivered after a call
     CHECK(items.flush(1h).failed == 1);
     CHECK(log->lines() == std::vector<std::string>{"processing_start 0 1 flush", "processing_exception 0 1 no",
                                                    "processing_failed 0 1 exception", "processing_stop 0 1"});
+}
+
+TEST_CASE("buffer: a call that gets a whole table has its token stopped too, each call one of its own") {
+    auto const clock = tidefall::make_manual_runtime();
+    int calls = 0;
+    tidefall::queue<int> items({.partitions = 1, .processing_timeout = 2s, .runtime = clock},
+                               [&](tidefall::queue<int>::table_type all, std::stop_token const& token) {
+                                   CHECK(all.size() == 1);
+                                   CHECK(token.stop_possible());
+                                   CHECK_FALSE(token.stop_requested());
+                                   clock->advance(2s);
+                                   CHECK(token.stop_requested());
+                                   ++calls;
+                               });
+    for (int i = 0; i < 2; ++i) {
+        items.push(i);
+        CHECK(items.flush() == drain_report{.failed = 1});
+    }
+    CHECK(calls == 2);
 }

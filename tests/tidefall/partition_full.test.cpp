@@ -700,6 +700,7 @@ TEST_CASE("partition full: a stop that has no time for what waits tells of the r
     items.push(2);
     items.push(3);
     items.stop(0s);
+    check_order(on.told->lines(), "partition_full 0 2", "partition_room 0 2", "items_dropped 0 2 stopped");
     check_order(on.told->lines(), "partition_full 0 2", "partition_room 0 2", "partition_stop 0 deadline");
     CHECK(items.push(4) == write_status::stopped);  // not told: it is not for want of room
     CHECK(on.told->fulls().size() == 1);

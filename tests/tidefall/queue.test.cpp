@@ -8,10 +8,12 @@
 #include <tidefall/queue.hpp>
 
 #include <algorithm>
+#include <array>
 #include <forward_list>
 #include <limits>
 #include <list>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -348,4 +350,32 @@ TEST_CASE("queue: partition_of says where a partition key leads") {
         ordered.push(key, tidefall::partition_key{key});
         CHECK(ordered.partition(too).size() == size + 1);
     }
+}
+
+TEST_CASE("queue: where a value cannot be moved into a batch, no call is made with what is left of it") {
+    struct heavy {
+        int number = 0;
+        bool* breaks = nullptr;
+        std::array<char, 200> padding{};  // a few of them fill a segment, so that a batch is gathered
+
+        heavy(int its, bool& flag) : number(its), breaks(&flag) {}
+        heavy(heavy&& other) : number(other.number), breaks(other.breaks) {
+            if (*breaks) throw std::runtime_error("no move");
+        }
+        heavy& operator=(heavy&&) = delete;
+    };
+    bool breaks = false;
+    std::size_t calls = 0;
+    std::size_t back = 0;
+    {
+        tidefall::queue<heavy> items(
+            {.partitions = 1, .processing_batch_size = 100, .runtime = tidefall::make_manual_runtime()},
+            [&](std::span<heavy>) { ++calls; },
+            [&](std::span<heavy> values, tidefall::failure const&) { back += values.size(); });
+        for (int i = 0; i < 30; ++i) items.push(heavy(i, breaks));
+        breaks = true;
+        CHECK(items.flush() == tidefall::drain_report{.failed = 30});
+    }
+    CHECK(calls == 0);
+    CHECK(back == 30);
 }
