@@ -42,6 +42,15 @@ public:
     }
 };
 
+/// It appends no other.
+struct lone_table : set_table {
+    void absorb(lone_table&&) = delete;
+};
+struct lone_buffer : tidefall::buffer<lone_table> {
+    using tidefall::buffer<lone_table>::buffer;
+};
+static_assert(tidefall::table<lone_table>);
+
 struct not_a_table {
     using value_type = int;
 };
@@ -104,6 +113,17 @@ TEST_CASE("partition: stripes are a power of two, 4,096 at most") {
     }
     CHECK(made(1, 4'096) == 100);
     CHECK(made(2, 4'096) == 100);
+}
+
+TEST_CASE("partition: table mode over several stripes needs a table that appends another") {
+    auto const whole = [](std::size_t stripes) {
+        lone_buffer(
+            {.runtime = tidefall::make_manual_runtime()}, [](lone_table) {}, tidefall::discard_undelivered{}, stripes);
+    };
+    CHECK_NOTHROW(whole(1));
+    CHECK_THROWS_AS(whole(2), std::invalid_argument);
+    CHECK_NOTHROW(lone_buffer(
+        {.runtime = tidefall::make_manual_runtime()}, [](std::span<int>) {}, tidefall::discard_undelivered{}, 2));
 }
 
 TEST_CASE("partition: ten intervals after its last swap an idle partition gives its memory back, once") {
