@@ -226,18 +226,16 @@ private:
             tell_limits();
             report_.processing_started(start.swapped, start.trigger);
         }
-        detail::nanoseconds delay{};
-        switch (deliver(start, until, delay)) {
+        auto const how_far = deliver(start, until);
+        switch (how_far) {
             case delivery::outcome::abandoned: return false;
             case delivery::outcome::paused:
-                if (control_.pause()) return true;
-                return_drained();
-                clear_drained();
-                break;
-            case delivery::outcome::put_off:
-                if (control_.put_off(delay)) return false;
+            case delivery::outcome::put_off: {
+                bool const queues_again = how_far == delivery::outcome::paused;
+                if (queues_again ? control_.pause() : control_.put_off(again_.delay)) return queues_again;
                 return_drained();
                 [[fallthrough]];
+            }
             case delivery::outcome::ended:
             case delivery::outcome::expired: clear_drained(); break;
             case delivery::outcome::taken_over: break;  // others return what the tables hold
@@ -270,7 +268,7 @@ private:
     // ---- without the mutex
 
     /// The delivery is gone when it returns, so that another may follow.
-    typename delivery::outcome deliver(detail::run_start const& start, time_point until, detail::nanoseconds& delay) {
+    typename delivery::outcome deliver(detail::run_start const& start, time_point until) {
         delivery one(*core_, control_, report_, drained_, again_, gathered_);
         try {
             auto const result = one.run(start, until);
@@ -279,7 +277,6 @@ private:
                 one.return_rest(failure_reason::stopped);
                 return_waiting();
             }
-            delay = one.delay();
             return result;
         } catch (...) {  // a forced unwind left a call
             if (one.is_taken_over()) {

@@ -144,31 +144,25 @@ inline constexpr bool is_lost_result<Result, void> = false;
 template <typename Result>
 inline constexpr bool is_batch_result = std::is_same_v<std::remove_cvref_t<Result>, batch_result>;
 
-/// What `f` gives back where it is called in that way.
-template <beside Way, typename F, typename Argument>
-struct given_back {
-    using type = void;
-};
+/// What `f` gives back where it is called with that argument.
+template <typename F, typename Argument>
+constexpr auto given_back() {
+    constexpr auto way = called_with<F, Argument>();
+    if constexpr (way == beside::nothing)
+        return std::type_identity<std::invoke_result_t<F&, Argument>>{};
+    else if constexpr (way == beside::info)
+        return std::type_identity<std::invoke_result_t<F&, Argument, batch_info const&>>{};
 #if defined(__cpp_lib_jthread)
-template <typename F, typename Argument>
-struct given_back<beside::info_and_token, F, Argument> {
-    using type = std::invoke_result_t<F&, Argument, batch_info const&, stop_token>;
-};
-template <typename F, typename Argument>
-struct given_back<beside::token, F, Argument> {
-    using type = std::invoke_result_t<F&, Argument, stop_token>;
-};
+    else if constexpr (way == beside::token)
+        return std::type_identity<std::invoke_result_t<F&, Argument, stop_token>>{};
+    else if constexpr (way == beside::info_and_token)
+        return std::type_identity<std::invoke_result_t<F&, Argument, batch_info const&, stop_token>>{};
 #endif
+    else
+        return std::type_identity<void>{};
+}
 template <typename F, typename Argument>
-struct given_back<beside::info, F, Argument> {
-    using type = std::invoke_result_t<F&, Argument, batch_info const&>;
-};
-template <typename F, typename Argument>
-struct given_back<beside::nothing, F, Argument> {
-    using type = std::invoke_result_t<F&, Argument>;
-};
-template <typename F, typename Argument>
-using result_of = typename given_back<called_with<F, Argument>(), F, Argument>::type;
+using result_of = typename decltype(given_back<F, Argument>())::type;
 
 template <typename F, typename Table, taken_as What = form_of<F, Table>().what>
 struct processor_result {

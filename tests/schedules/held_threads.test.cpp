@@ -689,13 +689,13 @@ TEST_CASE("held: a runtime that ends waits for a partition's run by how far its 
     auto const call = control.enter_call(1, true);
     CHECK_FALSE(control.close(deadline));
     CHECK(control.may_run_until() == deadline + grace);
-    if (!calls) CHECK(control.leave_call(*call.ticket, {}, false).rest == tidefall::detail::call_end::owner::mine);
+    if (!calls) CHECK(control.leave_call(*call.ticket, {}).rest == tidefall::detail::call_end::owner::mine);
     CHECK(control.may_run_until() == deadline + grace);
     auto const found = control.expire();
     CHECK(found.happened);
     CHECK(found.announces == calls);
     CHECK(control.may_run_until() == (calls ? time_point::min() : deadline + grace));
-    if (calls) CHECK(control.leave_call(*call.ticket, {}, false).rest == tidefall::detail::call_end::owner::taken_over);
+    if (calls) CHECK(control.leave_call(*call.ticket, {}).rest == tidefall::detail::call_end::owner::taken_over);
     control.returned();
     CHECK(control.end_drain() == !calls);
     control.announced();
@@ -737,7 +737,7 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     held.check("look_at_call", [&] { return control.look_at_call(now); });
     held.check("is_abandoned", [&] { return control.is_abandoned(call); });
     held.check("settle_call", [&] { return control.settle_call(call); });
-    held.check("leave_call", [&] { return control.leave_call(call, {}, false); });
+    held.check("leave_call", [&] { return control.leave_call(call, {}); });
     held.check("put_off", [&] { return control.put_off(0s); });
     CHECK(control.tick(now));  // it is offered again
     take_up();
@@ -751,7 +751,7 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     call = enter();
     held.check("abandon_call", [&] { control.abandon_call({call.number, &busy}, std::make_shared<int>(1)); });
     CHECK(held.check("abandoned", [&] { return control.abandoned(); }) == 1);
-    CHECK(control.leave_call(call, {}, false).rest == tidefall::detail::call_end::owner::late);
+    CHECK(control.leave_call(call, {}).rest == tidefall::detail::call_end::owner::late);
     held.check("late_call_returned", [&] { control.late_call_returned(call); });
     CHECK(held.check("take_spare_tables", [&] { return control.take_spare_tables(); }) != nullptr);
     take_up();

@@ -31,6 +31,7 @@ struct offered_again {
     std::span<V> values;
     std::size_t index = 0;     ///< of the batch in its drain
     std::size_t attempts = 0;  ///< that there were
+    nanoseconds delay{};       ///< until the next one
 };
 
 /// A worker's way through one drain, an object on its stack: it cuts batches, makes the calls, and settles each. It
@@ -46,7 +47,7 @@ public:
     enum class outcome : std::uint8_t {
         ended,       ///< nothing is left
         paused,      ///< its time is over, and the rest is still the caller's
-        put_off,     ///< a batch waits for its time, after `delay`; the rest is still the caller's
+        put_off,     ///< a batch is to wait for its time; the rest is still the caller's
         expired,     ///< a stop's deadline passed: `lost` values are, which `return_rest` and the caller return
         taken_over,  ///< so it did, beside a call: others return the rest
         abandoned,   ///< the last call was, and has returned: another worker went on
@@ -93,9 +94,6 @@ public:
 
     /// Of one that expired: how many values were dropped by it.
     [[nodiscard]] std::size_t lost() const noexcept { return lost_; }
-
-    /// Of one that was put off: for how long at least.
-    [[nodiscard]] nanoseconds delay() const noexcept { return delay_; }
 
     /// Of one that a forced unwind has left: true if the drain is the caller's to end.
     [[nodiscard]] bool is_taken_over() const noexcept { return is_taken_over_; }
@@ -219,27 +217,23 @@ private:
             std::optional<outcome> done;
             error = thrown_by_tables([&] {
                 batch_verdict verdict(result_, batch_.size());
-                done = settle(ticket, {false, nullptr}, &verdict);
+                if (!result_access::retries(result_)) verdict.refuse_rejected();
+                done = settle(ticket, false, nullptr, &verdict);
             });
             if (!error) return done;
         }
-        return settle(ticket, {error != nullptr, error}, nullptr);
+        return settle(ticket, error != nullptr, error);
     }
 
-    /// How a call was left.
-    struct exit {
-        bool threw = false;
-        std::exception_ptr const& error;  ///< null for a forced unwind too
-    };
-
-    /// `verdict` is of a batch that was taken in part; null for another.
-    std::optional<outcome> settle(call_ticket const& ticket, exit const& by, batch_verdict* verdict) noexcept {
-        call_outcome came{.threw = by.threw};
+    /// `error` is null for a forced unwind; `verdict` is of a batch that was taken in part.
+    std::optional<outcome> settle(call_ticket const& ticket, bool threw, std::exception_ptr const& error,
+                                  batch_verdict* verdict = nullptr) noexcept {
+        call_outcome came{.threw = threw};
         if (verdict != nullptr) {
             came.rejected = verdict->count(batch_verdict::of_value::rejected);
             came.refused = verdict->count(batch_verdict::of_value::refused);
         }
-        auto const end = control_.leave_call(ticket, came, result_access::retries(result_));
+        auto const end = control_.leave_call(ticket, came);
         if (end.rest == call_end::owner::late) {
             has_lost_drain_ = true;
             return_call(failure_reason::timeout, nullptr);
@@ -252,9 +246,9 @@ private:
         if (end.unnoticed) report_.failed(failure_reason::timeout, ticket.size);
         if (end.timed_out) {
             return_call(failure_reason::timeout, nullptr);
-        } else if (by.threw) {
-            report_.threw(by.error, ticket.size, end.duration);
-            return_call(failure_reason::exception, by.error);
+        } else if (threw) {
+            report_.threw(error, ticket.size, end.duration);
+            return_call(failure_reason::exception, error);
         } else if (verdict == nullptr) {
             auto const batch = std::exchange(batch_, {});
             std::destroy(batch.begin(), batch.end());
@@ -303,8 +297,8 @@ private:
         }
         again_.index = index_;
         again_.attempts = attempt_;
-        delay_ = result_access::delay(result_);
-        report_.retried(error, came.rejected, attempt_, delay_);
+        again_.delay = result_access::delay(result_);
+        report_.retried(error, came.rejected, attempt_, again_.delay);
         return true;
     }
 
@@ -316,7 +310,7 @@ private:
 
     /// A forced unwind leaves the call: it has failed, and another worker goes on.
     void unwind(call_ticket const& ticket) noexcept {
-        auto const done = settle(ticket, {true, nullptr}, nullptr);
+        auto const done = settle(ticket, true, nullptr);
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
         has_lost_drain_ = true;
@@ -367,7 +361,6 @@ private:
     call_ticket ticket_;    ///< of the call
     batch_info info_;
     batch_result result_;  ///< of the call; says nothing between calls
-    nanoseconds delay_{};
     std::size_t lost_ = 0;
     bool table_is_ours_ = false;   ///< in table mode, while a call has not got it
     bool has_lost_drain_ = false;  ///< another worker has gone on, and takes the room that it needs

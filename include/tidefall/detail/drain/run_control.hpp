@@ -76,8 +76,7 @@ public:
         return !call_.is(call.number);
     }
 
-    /// `retries`: what was rejected is to be offered again.
-    call_end leave_call(call_ticket const& call, call_outcome const& came, bool retries) noexcept {
+    call_end leave_call(call_ticket const& call, call_outcome const& came) noexcept {
         auto const now = schedule_.now();
         lock_guard const lock(mutex_);
         if (!call_.is(call.number)) return {.rest = call_end::owner::late};
@@ -85,7 +84,7 @@ public:
         auto const result = call_.end(now);
         bool const failed = result.timed_out || came.threw;
         bool const expired = stop_.is_expired();
-        auto const again = retries && !failed && !expired && !call.is_last ? came.rejected : 0;
+        auto const again = failed || expired || call.is_last ? 0 : came.rejected;
         auto const lost = failed ? call.size : came.rejected + came.refused - again;
         ledger_.settle_call(call.size - lost - again, lost, again);
         return {.rest = expired ? call_end::owner::taken_over : call_end::owner::mine,
