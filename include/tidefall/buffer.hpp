@@ -209,9 +209,10 @@ public:
     }
 
     /// Drains now and blocks until everything whose write returned before the call has an outcome, at most for
-    /// `shutdown_timeout` or `within`. 0 or less: starts the drain and does not wait. On a `manual_runtime`, and on a
-    /// worker of the buffer's own runtime, the processor runs on this thread. Throws `std::system_error` in a
-    /// callback of this buffer.
+    /// `shutdown_timeout` or `within`. 0 or less: starts the drain and does not wait. What is offered again has its
+    /// outcome after its last attempt. On a `manual_runtime`, and on a worker of the buffer's own runtime, the
+    /// processor runs on this thread; a `manual_runtime` leaves what waits for its time. Throws `std::system_error` in
+    /// a callback of this buffer.
     drain_report flush() {
         return flush(shutdown_timeout());
     }
@@ -224,10 +225,10 @@ public:
     }
 
     /// Closes the buffer and drains it: a write that returned `accepted` is drained, a later one returns `stopped`.
-    /// Blocks until all is done, at most for `shutdown_timeout` or `within`; at that deadline what still waits is
-    /// dropped (to `undelivered`), the tokens of running calls are stopped, and it returns without them; a hook or an
-    /// `undelivered` that is running then has another second. 0 or less: drops at once. Throws `std::system_error` in a
-    /// callback of this buffer.
+    /// What waits to be offered again is offered at once, and for the last time. Blocks until all is done, at most for
+    /// `shutdown_timeout` or `within`; at that deadline what still waits is dropped (to `undelivered`), the tokens of
+    /// running calls are stopped, and it returns without them; a hook or an `undelivered` that is running then has
+    /// another second. 0 or less: drops at once. Throws `std::system_error` in a callback of this buffer.
     ///
     /// The report counts values that had their outcome from the closing to the end, those of a drain in progress among
     /// them; what was processed before is in `stats()` alone, which counts from the construction on. Idempotent: every

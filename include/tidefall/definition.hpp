@@ -74,7 +74,16 @@ public:
     }
 
     /// The same with the definition's own processor, its static member `process`.
-    static Buffer& start(options_overlay const& given = {}) { return start_with(given, own_processor{}); }
+    static Buffer& start(options_overlay const& given = {}) {
+        constexpr bool has_processor = processor_for<own_processor, typename Buffer::table_type>;
+        static_assert(has_processor,
+                      "start needs a processor, or the definition one of its own: a static member `process`");
+        if constexpr (has_processor) {
+            return start_with(given, own_processor{});
+        } else {
+            return instance();
+        }
+    }
 
     /// The same with the third argument of a buffer's constructor.
     template <typename Processor, typename Undelivered,

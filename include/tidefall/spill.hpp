@@ -43,6 +43,8 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -77,6 +79,22 @@ struct spill_report {
     std::uint64_t torn_bytes = 0;     ///< after the last whole record: what a crash tore, most likely
 
     friend bool operator==(spill_report const&, spill_report const&) = default;
+};
+
+/// The options of a spill file.
+struct spill_options {
+    /// Syncs the file to its disk with each batch, where the system can, so that it survives the end of the system and
+    /// not that of the process alone. Takes milliseconds a batch. What makes room for a newer value
+    /// (`overflow_policy::drop_oldest`) is written without it, since a writer waits for that; it waits for a batch that
+    /// is being written, too.
+    bool sync = true;
+
+    /// Is told how many values were spilled, and why they were not delivered, which may be null. May be called from
+    /// several threads at once; what it throws is swallowed.
+    std::function<void(std::size_t values, std::exception_ptr const& error)> on_spill = {};
+
+    /// The file is never larger. Values that do not fit have failed. Any number; none is the default.
+    std::uint64_t max_bytes = (std::numeric_limits<std::uint64_t>::max)();
 };
 
 /// What a spill file that is open holds, and what became of values since it was opened.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Telemetry: the events of a buffer and the interface that receives them. Events are emitted per partition and per
-// drain, and at most two each time a partition is full, never per write; a buffer without a hook measures nothing.
+// Telemetry: the events of a buffer and the interface that receives them. Events are emitted per partition, per
+// drain and per call that does not take its batch, and at most two each time a partition is full, never per write; a
+// buffer without a hook measures nothing.
 //
 //     struct lag_gauge : tidefall::telemetry_hook {
 //         void on_processing_stop(tidefall::processing_stop const& event) override { gauge.set(event.duration); }

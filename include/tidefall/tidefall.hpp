@@ -11,6 +11,7 @@
 #include <tidefall/hash_map_table.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/metrics_telemetry.hpp>
+#include <tidefall/open_spill.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
 #include <tidefall/processor.hpp>

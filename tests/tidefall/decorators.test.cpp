@@ -313,6 +313,23 @@ TEST_CASE("decorators: per_partition makes a processor for each partition, befor
     CHECK(calls.back() != calls.back().substr(0, 3) + "1");
 }
 
+TEST_CASE("decorators: a copy of per_partition makes processors of its own") {
+    auto const clock = tidefall::make_manual_runtime();
+    int made = 0;
+    std::vector<int> by;
+    auto const connections = per_partition(
+        [&](std::size_t) { return [&by, number = ++made](std::span<int const>) { by.push_back(number); }; });
+    items_queue one(one_partition(clock), connections);
+    items_queue other(one_partition(clock), connections);
+    for (int i = 0; i < 2; ++i) {
+        for (auto* const each : {&one, &other}) {
+            each->push(i);
+            each->flush();
+        }
+    }
+    CHECK(by == std::vector{1, 2, 1, 2});
+}
+
 TEST_CASE("decorators: per_partition tries again where make threw, and takes what its processors take") {
     auto const clock = tidefall::make_manual_runtime();
     int made = 0;

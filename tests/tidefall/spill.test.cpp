@@ -17,11 +17,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -973,14 +975,24 @@ bool is_interrupted(char const* call) {
     return true;
 }
 
+/// Of a child that is to end in the midst of so many writes to its file, the last one of them; 0: it goes on.
+int writes_to_live = 0;
+
 }  // namespace
 
+extern "C" ssize_t pwrite(int file, void const* bytes, size_t count, off_t at) {
+    bool const is_last = writes_to_live > 0 && --writes_to_live == 0;
+    auto const written = ::syscall(SYS_pwrite64, file, bytes, is_last ? count / 2 : count, at);
+    if (is_last) ::_exit(9);
+    return static_cast<ssize_t>(written);
+}
 extern "C" int fsync(int file) {
     if (is_interrupted("fsync")) return -1;
     if (auto const act = std::exchange(before_sync, nullptr)) act();
     return static_cast<int>(::syscall(SYS_fsync, file));
 }
 extern "C" int ftruncate(int file, off_t size) noexcept {
+    if (writes_to_live > 0 && --writes_to_live == 0) ::_exit(9);
     return is_interrupted("ftruncate") ? -1 : static_cast<int>(::syscall(SYS_ftruncate, file, size));
 }
 extern "C" int flock(int file, int what) noexcept {
@@ -1013,6 +1025,98 @@ TEST_CASE("spill: a call that a signal interrupts is made again") {
     auto const second = with_spill(fail, torn, as_it_is, {.sync = false});
     CHECK(calls == records{"flock", "ftruncate", "ftruncate", "ftruncate"});
     CHECK(bytes_of(torn).size() == header);
+}
+
+TEST_CASE("spill: a process that ends within any of its writes to the file loses nothing that is in it") {
+    std::size_t ends = 0;
+    for (int writes = 1;; ++writes) {
+        temporary_directory const directory;
+        auto const path = directory / "spill";
+        auto const log = directory / "log";
+        auto const open = [&] {
+            return tidefall::open_spill<std::string>(path, as_it_is,
+                                                     [](std::string_view record) { return std::string(record); },
+                                                     {.sync = false, .max_bytes = 700});  // gaps have to be closed
+        };
+        auto const run = [&](int alive_for) {
+            std::ofstream told(log);
+            writes_to_live = alive_for;
+            auto const spill = open();
+            for (int round = 0; round < 12; ++round) {
+                records batch;
+                for (int i = 0; i < 5; ++i) batch.push_back(std::to_string(round * 5 + i));
+                spill->undelivered()(batch, {});
+                for (auto const& one : batch) told << "safe " << one << '\n';
+                told.flush();
+                int offers = 0;
+                try {
+                    spill->replay(
+                        [&](std::span<std::string const> some) {
+                            if (++offers > 1) throw 1;
+                            tidefall::batch_result result;
+                            result.reject(some.size() - 1);
+                            for (auto const& one : some.first(some.size() - 1)) told << "taken " << one << '\n';
+                            told.flush();
+                            return result;
+                        },
+                        4);
+                } catch (int) {
+                }
+            }
+        };
+        auto const child = fork();
+        if (child == 0) {
+            try {
+                run(writes);
+            } catch (...) {
+                ::_exit(1);
+            }
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(waitpid(child, &status, 0) == child);
+        REQUIRE(WIFEXITED(status));
+        REQUIRE(WEXITSTATUS(status) != 1);
+        std::set<std::string> safe;
+        std::set<std::string> there;
+        std::ifstream told(log);
+        for (std::string what, which; told >> what >> which;) (what == "safe" ? safe : there).insert(which);
+        if (fs::exists(path)) {
+            for (auto const& one : read(path).all) there.insert(one);
+        }
+        if (!std::includes(there.begin(), there.end(), safe.begin(), safe.end())) FAIL("lost after write " << writes);
+        // Another process goes on with the file.
+        records again;
+        open()->replay([&](std::span<std::string const> some) { again.insert(again.end(), some.begin(), some.end()); });
+        CHECK(bytes_of(path).size() == header);
+        for (auto const& one : again) CHECK(there.contains(one));
+        if (WEXITSTATUS(status) == 0) break;
+        ++ends;
+    }
+    CHECK(ends > 20);
+}
+
+TEST_CASE("spill: while a batch is written deliveries go on, and what makes room is not synced") {
+    temporary_directory const directory;
+    auto const spill = tidefall::open_spill<std::string>(directory / "spill", as_it_is,
+                                                         [](std::string_view record) { return std::string(record); });
+    records batch{"a"};
+    auto const undelivered = spill->undelivered();
+    undelivered(batch, {});
+    auto process = with_spill([](std::span<std::string const>) {}, spill);
+    bool delivered = false;
+    before_sync = [&] {
+        std::thread([&] {
+            call(process, batch);  // asks whether something is to follow it
+            delivered = true;
+        }).join();
+    };
+    undelivered(batch, {.reason = tidefall::failure_reason::stopped});
+    CHECK(delivered);
+    before_sync = [] { FAIL("it is synced"); };
+    undelivered(batch, {.reason = tidefall::failure_reason::overflow});
+    before_sync = nullptr;
+    CHECK(spill->stats().records == 3);
 }
 
 TEST_CASE("spill: a child that is forked off while a batch is written does not wait for its lock") {

@@ -26,6 +26,10 @@
 #include <utility>
 #include <vector>
 
+#include <sys/resource.h>
+
+#include <csignal>
+
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using tests::bytes_of;
@@ -66,6 +70,7 @@ struct sink {
     bool away = false;
 
     void operator()(std::span<int const> batch, batch_info const& info) {
+        if (info.drain == 0) CHECK((info.index == 0 && info.attempt == 1));
         calls.push_back(std::to_string(info.drain) + ":" + std::to_string(batch.size()));
         if (away) throw std::runtime_error("away");
         stored.insert(stored.end(), batch.begin(), batch.end());
@@ -173,20 +178,18 @@ TEST_CASE("spill: what the file holds goes back, a batch of it after each that w
     log->clear();
     to.away = false;
     to.calls.clear();
-    items.push_range(numbers(150, 250));
-    CHECK(items.flush() == tidefall::drain_report{.processed = 100});
-    CHECK(to.calls == std::vector<std::string>{"2:100", "0:100"});  // as many as the batch before it
-    CHECK(log->lines() ==
-          std::vector<std::string>{"processing_start 0 100 flush", "values_replayed 0 100", "processing_stop 0 100"});
-    items.push(250);
-    items.flush();
-    CHECK(to.calls.back() == "0:50");
-    CHECK(sorted(to.stored) == numbers(0, 251));
+    items.push_range(numbers(150, 350));
+    CHECK(items.flush() == tidefall::drain_report{.processed = 200});
+    // As many as the batch before it, and whatever batch that is.
+    CHECK(to.calls == std::vector<std::string>{"2:100", "0:100", "2:100", "0:50"});
+    CHECK(log->lines() == std::vector<std::string>{"processing_start 0 200 flush", "values_replayed 0 100",
+                                                   "values_replayed 0 50", "processing_stop 0 200"});
+    CHECK(sorted(to.stored) == numbers(0, 350));
     CHECK(spill->stats() == spill_stats{.written = 150, .replayed = 150});
     CHECK(bytes_of(path).size() == 8);
-    items.push(251);
+    items.push(350);
     items.flush();
-    CHECK(to.calls.back() == "4:1");  // nothing follows it
+    CHECK(to.calls.back() == "3:1");  // nothing follows it
 }
 
 TEST_CASE("spill: what an earlier run left goes back, 64 records at least at once") {
@@ -362,6 +365,83 @@ TEST_CASE("spill: replay does it by hand, until nothing is taken any more") {
     SECTION("not from inside") {
         CHECK(spill->replay([&](std::span<int const>) { CHECK(spill->replay(take) == 0); }) == 10);
     }
+}
+
+TEST_CASE("spill: what an earlier run removed leaves its room to the next one") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    constexpr std::uint64_t most = 8 + 20 * 14;  // twenty records of two digits
+    auto const open = [&] { return open_spill<int>(path, encode, decode, {.sync = false, .max_bytes = most}); };
+    auto values = numbers(10, 30);
+    {
+        auto const spill = open();
+        spill->undelivered()(values, {});
+        int calls = 0;
+        CHECK_THROWS_AS(spill->replay(
+                            [&](std::span<int const>) {
+                                if (++calls == 2) throw 1;
+                            },
+                            15),
+                        int);
+    }
+    CHECK(in_file(path) == numbers(25, 30));
+    auto const spill = open();
+    auto more = numbers(30, 40);
+    CHECK_NOTHROW(spill->undelivered()(more, {}));
+    CHECK(in_file(path) == numbers(25, 40));
+    CHECK(fs::file_size(path) <= most);
+}
+
+TEST_CASE("spill: a replay ends where what it delivered cannot leave the file") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    auto const spill = open_spill<int>(path, encode, decode, {.sync = false});
+    auto values = numbers(0, 10);
+    spill->undelivered()(values, {});
+    // A limit of this process stands for a disk that is full.
+    auto const previous = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    auto full = limit;
+    full.rlim_cur = static_cast<rlim_t>(fs::file_size(path));
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &full) == 0);
+    int calls = 0;
+    auto const replayed = spill->replay(
+        [&](std::span<int const>) {
+            ++calls;
+            batch_result result;
+            result.reject(0);
+            return result;
+        },
+        2);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, previous);
+    CHECK(calls == 1);
+    CHECK(replayed == 0);
+    CHECK(in_file(path) == values);
+}
+
+TEST_CASE("spill: what a call rejects that a deadline has overtaken is written, and not offered again") {
+    temporary_directory const directory;
+    auto const path = directory / "spill";
+    latch called;
+    {
+        items_queue items({.partitions = 1, .processing_interval = 1ms},
+                          with_spill(
+                              [&](std::span<int const>, batch_info const& info, std::stop_token const& token) {
+                                  CHECK_FALSE(info.stopping);
+                                  called.open();
+                                  tests::until([&] { return token.stop_requested(); });
+                                  batch_result result;
+                                  result.reject(0);
+                                  return result.retry_after(1h);
+                              },
+                              path, encode));
+        items.push(1);
+        called.wait();
+        items.stop(0s);
+    }
+    CHECK(in_file(path) == std::vector{1});
 }
 
 TEST_CASE("spill: without a decode nothing goes back") {

@@ -25,7 +25,7 @@ class partitioned {
 
 public:
     template <typename M>
-    partitioned(std::in_place_t, M&& make) : shared_(std::make_shared<shared>(std::forward<M>(make))) {}
+    partitioned(std::in_place_t, M&& make) : make_(std::forward<M>(make)) {}
 
 #if defined(__cpp_lib_jthread)
     /// Callable with what the processors are callable with, whatever they take beside it.
@@ -48,51 +48,59 @@ private:
         bool in_use = false;
     };
 
-    struct shared {
-        template <typename M>
-        explicit shared(M&& how) : make(std::forward<M>(how)) {}
+    /// Of one `partitioned`: a copy begins without any, since its buffer has partitions of the same numbers.
+    class owned {
+    public:
+        owned() = default;
+        owned(owned const&) {}
+        owned(owned&& other) noexcept : all_(std::move(other.all_)) {}
+        owned& operator=(owned const&) = delete;
+        ~owned() = default;
 
-        Make make;
-        detail::mutex mutex;
-        std::map<std::size_t, std::shared_ptr<own>> all;  ///< guarded by the mutex
+        /// For one call: what the partition has, unless another call has it still.
+        std::shared_ptr<own> lend(std::size_t partition) {
+            lock_guard const lock(mutex_);
+            auto& its = all_[partition];
+            if (!its || its->in_use) its = std::make_shared<own>();
+            its->in_use = true;
+            return its;
+        }
+        void give_back(own& one, bool is_spent) {
+            lock_guard const lock(mutex_);
+            one.in_use = is_spent;
+        }
+
+    private:
+        detail::mutex mutex_;
+        std::map<std::size_t, std::shared_ptr<own>> all_;  ///< guarded by mutex_
     };
 
     /// Lends what a partition has to one call. A call that is abandoned keeps it, and the next one has another made.
     class loan {
     public:
-        loan(shared& from, batch_info const& info) : from_(from), info_(info) {
-            lock_guard const lock(from_.mutex);
-            auto& its = from_.all[info_.partition];
-            if (!its || its->in_use) its = std::make_shared<own>();
-            its->in_use = true;
-            own_ = its;
-        }
+        loan(owned& from, batch_info const& info) : from_(from), info_(info), own_(from.lend(info.partition)) {}
         loan(loan const&) = delete;
         loan& operator=(loan const&) = delete;
-        ~loan() {
-            // One that is abandoned from here on is left for the next call all the same: it touches nothing more.
-            bool const is_kept = info_.services != nullptr && info_.services->is_abandoned();
-            lock_guard const lock(from_.mutex);
-            own_->in_use = is_kept;
-        }
+        // A call that is abandoned from here on touches nothing more.
+        ~loan() { from_.give_back(*own_, info_.services != nullptr && info_.services->is_abandoned()); }
         [[nodiscard]] std::optional<processor>& process() const noexcept { return own_->process; }
 
     private:
-        shared& from_;
+        owned& from_;
         batch_info const& info_;
-        std::shared_ptr<own> own_;
+        std::shared_ptr<own> const own_;
     };
 
     template <typename Batch, typename Token>
     decltype(auto) call(Batch&& batch, batch_info const& info, Token token) {
-        auto const kept = shared_;
-        loan const its(*kept, info);
+        loan const its(owned_, info);
         auto& process = its.process();
-        if (!process) process.emplace(std::invoke(kept->make, info.partition));
+        if (!process) process.emplace(std::invoke(make_, info.partition));
         return call_with<called_with<processor, Batch>()>(*process, std::forward<Batch>(batch), info, token);
     }
 
-    std::shared_ptr<shared> shared_;
+    Make make_;
+    owned owned_;
 };
 
 }  // namespace tidefall::inline v0::detail

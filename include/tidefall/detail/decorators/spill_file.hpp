@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/detail/base/user_code.hpp>
 #include <tidefall/detail/decorators/spill_claims.hpp>
 #include <tidefall/detail/decorators/spill_output.hpp>
 #include <tidefall/detail/decorators/spill_records.hpp>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -35,8 +37,7 @@ enum class spill_sync : bool { no, yes };
 class spill_file {
 public:
     /// Cuts off a torn end. Throws `spill_error`.
-    spill_file(std::filesystem::path path, bool sync, std::uint64_t max_bytes)
-        : path_(std::move(path)), sync_(sync), max_bytes_(max_bytes) {
+    spill_file(std::filesystem::path path, spill_options how) : path_(std::move(path)), how_(std::move(how)) {
         if (auto const* const reason = unfit_for_spill(path_)) {
             throw spill_error(path_, std::string("cannot be opened: ") + reason);
         }
@@ -52,17 +53,27 @@ public:
             error = output_.write(0, spill_header);
             end_ = spill_header.size();
         }
-        if (!error && sync_) {
+        if (!error && how_.sync) {
             error = output_.sync();
             spill_output::sync_directory_of(path_);
         }
         if (error) throw spill_error(path_, "cannot be written", error);
-        stats_.records = found.records;
+        records_.store(found.records, std::memory_order_relaxed);
+        pass_gaps();
         stats_.bytes = found.bytes + found.records * spill_prefix;
         hand_over_spill(path_);
     }
 
     [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
+    [[nodiscard]] bool syncs() const noexcept { return how_.sync; }
+
+    /// How many are in the file. Does not wait for who writes to it.
+    [[nodiscard]] std::uint64_t records() const noexcept { return records_.load(std::memory_order_relaxed); }
+
+    /// Tells `on_spill`.
+    void tell_spilled(std::size_t count, std::exception_ptr const& error) const {
+        if (how_.on_spill) static_cast<void>(thrown_by([&] { how_.on_spill(count, error); }));
+    }
 
     /// Writes all of the records, or returns an error and none of them is in the file. Blocks on the file, and on
     /// other threads that append. In a process that was forked off it is an error: what both write would be torn, and
@@ -92,7 +103,9 @@ public:
     [[nodiscard]] spill_stats stats() const noexcept {
         if (output_.is_the_parents()) return {};
         lock_guard const lock(mutex_);
-        return stats_;
+        auto result = stats_;
+        result.records = records();
+        return result;
     }
 
     /// Records of the front, in one's hands: they are in the file until `remove`. Gives them back at its end.
@@ -128,7 +141,7 @@ public:
         std::uint64_t end = 0;
         {
             lock_guard const lock(mutex_);
-            if (is_claimed_ || stats_.records == 0) return std::nullopt;
+            if (is_claimed_ || records() == 0) return std::nullopt;
             is_claimed_ = true;
             from = front_;
             end = end_;
@@ -158,13 +171,13 @@ public:
         claim const done(std::move(these));  // claimed until the lock is released
         lock_guard const lock(mutex_);
         if (count > 0) {
-            if (auto const error = append_here(kept, count, spill_sync{sync_})) return error;
+            if (auto const error = append_here(kept, count, spill_sync::yes)) return error;
         }
         front_ = done.end_;
-        stats_.records -= done.payloads.size();
+        count_records(0, done.payloads.size());
         stats_.bytes -= done.bytes_;
         stats_.replayed += replayed;
-        if (stats_.records == 0) {
+        if (records() == 0) {
             if (!output_.truncate(spill_header.size())) front_ = end_ = spill_header.size();
             return {};
         }
@@ -184,9 +197,23 @@ private:
         return read_spill_records(path_, reader, [](std::string_view) {});
     }
 
+    /// What was removed in an earlier run is no part of what is to be read, or copied.
+    void pass_gaps() {
+        spill_reader reader;
+        if (auto const error = reader.open(output_.file())) throw spill_error(path_, "cannot be read", error);
+        spill_input<spill_reader> in(reader, end_);
+        while (auto const end = in.end_of_gap(front_)) front_ = *end;
+    }
+
     // The mutex is held in these.
 
-    [[nodiscard]] bool fits(std::size_t size) const noexcept { return size <= max_bytes_ && end_ <= max_bytes_ - size; }
+    void count_records(std::size_t more, std::size_t fewer) noexcept {
+        records_.store(records() + more - fewer, std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] bool fits(std::size_t size) const noexcept {
+        return size <= how_.max_bytes && end_ <= how_.max_bytes - size;
+    }
 
     [[nodiscard]] std::error_code append_here(spill_records& records, std::size_t count, spill_sync sync) {
         if (torn_) {
@@ -195,13 +222,13 @@ private:
         }
         auto const bytes = records.sealed_for(end_);
         auto error = output_.write(end_, bytes);
-        if (!error && sync_ && sync == spill_sync::yes) error = output_.sync();
+        if (!error && how_.sync && sync == spill_sync::yes) error = output_.sync();
         if (error) {
             torn_ = static_cast<bool>(output_.truncate(end_));
             return error;
         }
         end_ += bytes.size();
-        stats_.records += count;
+        count_records(count, 0);
         stats_.bytes += bytes.size();
         return {};
     }
@@ -265,11 +292,11 @@ private:
         return {{}, to};
     }
 
-    [[nodiscard]] std::error_code sync_if_wanted() { return sync_ ? output_.sync() : std::error_code(); }
+    [[nodiscard]] std::error_code sync_if_wanted() { return how_.sync ? output_.sync() : std::error_code(); }
 
     std::filesystem::path const path_;
-    bool const sync_;
-    std::uint64_t const max_bytes_;
+    spill_options const how_;
+    atomic<std::uint64_t> records_{0};  ///< in the file; relaxed, and written with the mutex held
 
     // In a process that was forked off the mutex may be held for ever, and is not touched.
     // Invariant: guarded by mutex_, which is held while the file is written. Up to end_ the file is whole records, gaps
@@ -280,7 +307,7 @@ private:
     std::uint64_t end_ = 0;
     bool torn_ = false;        ///< what a failed append wrote could not be cut off
     bool is_claimed_ = false;  ///< records from front_ on are in somebody's hands
-    spill_stats stats_;
+    spill_stats stats_;        ///< but for the records
 };
 
 }  // namespace tidefall::inline v0::detail

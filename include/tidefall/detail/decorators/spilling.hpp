@@ -77,18 +77,14 @@ public:
     static constexpr bool encodes = encode_appends<Encode, V> || encode_returns<Encode, V>;
 
     template <typename E>
-    spill_keeper(std::shared_ptr<spill_file> file, E&& encode,
-                 std::function<void(std::size_t, std::exception_ptr const&)> on_spill)
-        : file_(std::move(file)), encode_(std::forward<E>(encode)), on_spill_(std::move(on_spill)) {}
+    spill_keeper(std::shared_ptr<spill_file> file, E&& encode)
+        : file_(std::move(file)), encode_(std::forward<E>(encode)) {}
 
     [[nodiscard]] spill_file& file() const noexcept { return *file_; }
 
     template <typename V>
     void encode(V const& value, std::string& room, spill_records& to) {
         encode_record(encode_, value, room, to);
-    }
-    void tell_spilled(std::size_t count, std::exception_ptr const& error) const {
-        if (on_spill_) static_cast<void>(thrown_by([&] { on_spill_(count, error); }));
     }
 
     [[nodiscard]] static bool goes_back() noexcept { return false; }
@@ -98,7 +94,6 @@ public:
 private:
     std::shared_ptr<spill_file> file_;
     Encode encode_;
-    std::function<void(std::size_t, std::exception_ptr const&)> on_spill_;
 };
 
 /// `with_spill`: writes what was not taken for good, and has what the file holds follow what was taken.
@@ -149,6 +144,12 @@ private:
         auto const error = result_access::error(said);
         // Where a timeout came first the batch goes to `undelivered`, whatever is said here.
         if (count == 0 || (info.services != nullptr && !info.services->settle())) return said;
+        // Made before they are written: what throws here leaves them to `undelivered` alone.
+        batch_result rest;
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (verdict[i] == of_value::rejected) rest.reject(i);
+        }
+        rest.because(error).retry_after(result_access::delay(said));
         auto const fault = thrown_by([&] {
             write_spill(keeper_.file(), count, error, spill_sync::yes, [&](spill_records& to) {
                 std::string room;
@@ -163,12 +164,8 @@ private:
             return said.because(fault);
         }
         if (info.services != nullptr) info.services->news().spilled(count, error);
-        keeper_.tell_spilled(count, error);
-        batch_result rest;
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (verdict[i] == of_value::rejected) rest.reject(i);
-        }
-        return rest.because(error).retry_after(result_access::delay(said));
+        keeper_.file().tell_spilled(count, error);
+        return rest;
     }
 
     /// One batch of the file, as a call of its own.
