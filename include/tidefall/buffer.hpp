@@ -84,10 +84,11 @@ public:
     ///     f(batch, batch_info const&)
     ///     f(batch)
     ///
-    /// or of the same with a `Table`, the whole drained table whatever the batch size. One that takes batches may
-    /// return a `batch_result`, which says what it did not take. Other results are discarded, but for those that say
-    /// something (a bool, an enumeration, an error code, what has `has_value()` and `error()`, a future, a coroutine's
-    /// task): these do not compile.
+    /// or `f(async_batch<value_type>)`, which ends the batch when it likes (`async_batch.hpp`), or of the first four
+    /// with a `Table`, the whole drained table whatever the batch size. One that takes spans may return a
+    /// `batch_result`, which says what it did not take. Other results are discarded, but for those that say something
+    /// (a bool, an enumeration, an error code, what has `has_value()` and `error()`, a future, a coroutine's task):
+    /// these do not compile.
     ///
     /// It is called for several partitions at once, never twice at once for one, except beside a call that was given
     /// up. The token is stopped when a call exceeds `processing_timeout` or the deadline of `stop` passes; with
@@ -110,12 +111,15 @@ public:
                       "undelivered cannot be copied into the buffer: give a move-only callable with std::move");
         static_assert(!std::is_constructible_v<std::decay_t<Processor>, Processor> || processor_for<Processor, Table>,
                       "the processor must be callable as f(std::span<V>), f(std::span<V const>) or f(Table), each also "
-                      "with a tidefall::batch_info const&, a std::stop_token, or both; V is the buffer's value_type");
+                      "with a tidefall::batch_info const&, a std::stop_token, or both, or as "
+                      "f(tidefall::async_batch<V>); V is the buffer's value_type");
         static_assert(!processor_for<Processor, Table> || detail::is_heard<std::decay_t<Processor>, Table>(),
                       "the processor's result would be lost: return a tidefall::batch_result that says what was not "
                       "taken, throw, or discard the result by static_cast<void>");
         static_assert(!processor_for<Processor, Table> || detail::may_say_so<std::decay_t<Processor>, Table>(),
                       "a processor of whole tables takes them whole: a batch_result is for one that takes batches");
+        static_assert(!processor_for<Processor, Table> || detail::completes_its_batch<std::decay_t<Processor>, Table>(),
+                      "a processor that takes an async_batch gives the batch_result to async_batch::complete");
         static_assert(!std::is_constructible_v<std::decay_t<Undelivered>, Undelivered> ||
                           std::is_same_v<std::decay_t<Undelivered>, discard_undelivered> ||
                           undelivered_for<Undelivered, value_type>,
@@ -160,11 +164,8 @@ public:
             return;
         }
         stop_by(deadline(shutdown_timeout()));
-        if (leaves_calls_) {
-            if (partitions_->is_in_use()) return;
-        } else {
-            partitions_->wait_for_calls(shutdown_timeout());
-        }
+        if (!leaves_calls_) partitions_->wait_for_calls(shutdown_timeout());
+        if (partitions_->is_in_use()) return;
         core_->release_processor();
         core_->release_undelivered();
     }

@@ -34,6 +34,7 @@ inline std::size_t default_partitions() noexcept {
 
 /// The most partitions that a buffer can have.
 inline constexpr std::size_t max_partitions = 65'536;
+inline constexpr std::size_t max_batches_in_flight = 1'024;
 
 /// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and
 /// the batch counts as failed.
@@ -81,6 +82,11 @@ struct options {
     /// Values in one call of the processor. At least 1; 10. The largest `size_t` means all at once. Can be updated.
     std::size_t processing_batch_size = 10;
 
+    /// Batches of one partition that may be out at once, where the processor takes an `async_batch`; other processors
+    /// are called with one at a time. More than one gives up the order of completion, not that of handing out. 1 to
+    /// 1,024; 1. Can be updated.
+    std::size_t max_in_flight = 1;
+
     /// For one call of the processor. Above 0; 60 s. Can be updated.
     std::chrono::nanoseconds processing_timeout = std::chrono::seconds(60);
 
@@ -125,6 +131,7 @@ struct options_overlay {
     std::optional<std::size_t> partitions = {};
     std::optional<std::chrono::nanoseconds> processing_interval = {};
     std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::size_t> max_in_flight = {};
     std::optional<std::chrono::nanoseconds> processing_timeout = {};
     std::optional<tidefall::timeout_action> timeout_action = {};
     std::optional<std::optional<std::size_t>> drain_threshold = {};
@@ -143,6 +150,7 @@ struct options_overlay {
 struct options_update {
     std::optional<std::chrono::nanoseconds> processing_interval = {};
     std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::size_t> max_in_flight = {};
     std::optional<std::chrono::nanoseconds> processing_timeout = {};
     std::optional<std::optional<std::size_t>> drain_threshold = {};
     std::optional<std::optional<std::size_t>> capacity = {};
@@ -190,6 +198,9 @@ inline void require_not_negative(std::string_view option, std::chrono::nanosecon
 inline void validate(options_update const& update) {
     if (update.processing_interval) require_positive("processing_interval", *update.processing_interval);
     require_at_least_one("processing_batch_size", update.processing_batch_size, "at least 1");
+    if (update.max_in_flight && (*update.max_in_flight == 0 || *update.max_in_flight > max_batches_in_flight)) {
+        throw invalid_options("max_in_flight", std::to_string(*update.max_in_flight), "1 to 1024");
+    }
     if (update.processing_timeout) require_positive("processing_timeout", *update.processing_timeout);
     require_at_least_one("drain_threshold", update.drain_threshold.value_or(std::nullopt), "none, or at least 1");
     require_at_least_one("capacity", update.capacity.value_or(std::nullopt), "none, or at least 1");
@@ -205,6 +216,7 @@ inline void validate_ranges(options const& all) {
     validate(options_update{
         .processing_interval = all.processing_interval,
         .processing_batch_size = all.processing_batch_size,
+        .max_in_flight = all.max_in_flight,
         .processing_timeout = all.processing_timeout,
         .drain_threshold = all.drain_threshold,
         .capacity = all.capacity,

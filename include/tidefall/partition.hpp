@@ -12,9 +12,9 @@
 #include <tidefall/detail/drain/delivery.hpp>
 #include <tidefall/detail/drain/drain_control.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
+#include <tidefall/detail/drain/open_batch.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/write_tables.hpp>
-#include <tidefall/detail/tables/scratch.hpp>
 #include <tidefall/detail/write/stripes.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
@@ -46,9 +46,11 @@ class write_path;
 ///      (`drain_control::value_waits`, `limit_reached`).
 ///   2. A tick, a limit, a flush or a stop begins a drain: the stripes' tables are exchanged for empty ones, and the
 ///      partition, which is the task, is queued for a worker (`drain_control::tick`, `flush`, `close`).
-///   3. A worker calls `run`, whose `delivery` cuts batches and calls the processor with each. Each call is a ticket of
-///      the control: it may end late, or find that a stop took the rest of the drain over.
-///   4. The worker ends the drain; what was asked for meanwhile follows at once.
+///   3. A worker calls `run`, whose `delivery` cuts batches and calls the processor with each. An `open_batch` is one
+///   on
+///      its way, and a call of the control: it may end late, or find that a stop took the rest of the drain over.
+///   4. A worker that has nothing to do, since a batch waits for its time or its outcome, leaves; another one follows.
+///   5. The worker ends the drain; what was asked for meanwhile follows at once.
 ///
 /// It joins the parts: the stripes that writers insert into, the tables that a swap took out of them, and the control
 /// that decides under one mutex. It tells the user what happens, and returns what is undelivered, without that mutex.
@@ -78,6 +80,7 @@ private:
     friend class detail::write_path<Table>;
     using core = detail::buffer_core<Table>;
     using delivery = detail::delivery<Table>;
+    using open_batch = detail::open_batch<Table>;
     using drained_tables = detail::drained_tables<Table>;
     using time_point = detail::time_point;
 
@@ -97,6 +100,7 @@ private:
         }
         apply({.processing_interval = how.processing_interval,
                .processing_batch_size = how.processing_batch_size,
+               .max_in_flight = how.max_in_flight,
                .processing_timeout = how.processing_timeout,
                .drain_threshold = how.drain_threshold,
                .capacity = how.capacity,
@@ -198,14 +202,17 @@ private:
         if (control_.tick(now)) core_->changed();
     }
 
-    /// A call may have taken too long, or a stop expired beside it.
+    /// Calls may have taken too long, or a stop expired beside them.
     void on_overdue(time_point now) noexcept override {
-        auto found = control_.look_at_call(now);
-        if (found.timed_out && action_ == timeout_action::abandon) abandon(found.call);
-        if (found.timed_out) report_.failed(failure_reason::timeout, found.size);
-        if (found.stops_token) {
-            detail::inside_callback const inside(core_->this_thread, core_.get());
-            found.signal.stop();
+        for (;;) {
+            auto found = control_.look_at_calls(now);
+            if (found.timed_out && action_ == timeout_action::abandon) abandon(found.call);
+            if (found.timed_out) report_.failed(failure_reason::timeout, found.size);
+            if (found.stops_token) {
+                detail::inside_callback const inside(core_->this_thread, core_.get());
+                found.signal.stop();
+            }
+            if (!found.timed_out && !found.stops_token) return;
         }
     }
 
@@ -227,21 +234,17 @@ private:
             report_.processing_started(start.swapped, start.trigger);
         }
         auto const how_far = deliver(start, until);
-        switch (how_far) {
-            case delivery::outcome::abandoned: return false;
-            case delivery::outcome::paused:
-            case delivery::outcome::put_off: {
-                bool const queues_again = how_far == delivery::outcome::paused;
-                if (queues_again ? control_.pause() : control_.put_off(again_.delay)) return queues_again;
-                return_drained();
-                [[fallthrough]];
-            }
-            case delivery::outcome::ended:
-            case delivery::outcome::expired: clear_drained(); break;
-            case delivery::outcome::taken_over: break;  // others return what the tables hold
+        if (how_far == delivery::outcome::abandoned) return false;
+        if (how_far == delivery::outcome::paused && control_.pause()) return true;
+        if (how_far == delivery::outcome::waits && control_.wait()) return false;
+        if (how_far == delivery::outcome::paused || how_far == delivery::outcome::waits) return_drained();
+        auto const rest = control_.reach_end();
+        if (rest.announces) announce_end();
+        if (rest.is_over) {
+            if (how_far != delivery::outcome::taken_over) clear_drained();  // others return what the tables hold
+            report_.processing_stopped(start.swapped);
+            end_drain();
         }
-        report_.processing_stopped(start.swapped);
-        end_drain();
         return false;
     }
 
@@ -261,7 +264,9 @@ private:
     void free_memory() noexcept override {
         stripes_.free_memory();
         drained_->free_memory();
-        gathered_.shrink_to_fit();
+        if (spare_ != nullptr) spare_->room().shrink_to_fit();
+        control_.each_idle(
+            [](detail::call_in_progress& call) { static_cast<open_batch&>(call).room().shrink_to_fit(); });
     }
     void count_waiting(buffer_stats& stats) const noexcept override { stripes_.count_in(stats); }
 
@@ -269,17 +274,18 @@ private:
 
     /// The delivery is gone when it returns, so that another may follow.
     typename delivery::outcome deliver(detail::run_start const& start, time_point until) {
-        delivery one(*core_, control_, report_, drained_, again_, gathered_);
+        delivery one(*this, *core_, control_, report_, drained_, batches_, spare_);
         try {
             auto const result = one.run(start, until);
             if (result == delivery::outcome::expired) {
                 tell_dropped(one.lost());
                 one.return_rest(failure_reason::stopped);
+                return_drained();
                 return_waiting();
             }
             return result;
         } catch (...) {  // a forced unwind left a call
-            if (one.is_taken_over()) {
+            if (one.is_taken_over() && control_.reach_end().is_over) {
                 report_.processing_stopped(start.swapped);
                 end_drain();
             }
@@ -289,14 +295,14 @@ private:
 
     /// Abandons a call: its values have failed, and another worker goes on with the rest. Where that cannot be, the
     /// call is waited for.
-    void abandon(detail::call_in_progress::identity call) noexcept {
-        if (call.worker == nullptr) return;
+    void abandon(detail::call_in_progress::identity const& call) noexcept {
+        if (call.is_inside && call.worker == nullptr) return;
         std::shared_ptr<drained_tables> spare;
         if (detail::thrown_by([&] { spare = std::make_shared<drained_tables>(stripes_.stripes()); })) return;
         auto& schedule = *core_->schedule;
-        if (!schedule.start_replacement()) return;
+        if (call.is_inside && !schedule.start_replacement()) return;
         control_.abandon_call(call, std::move(spare));
-        schedule.end_replacement();
+        if (call.is_inside) schedule.end_replacement();
         core_->changed();
     }
 
@@ -336,12 +342,13 @@ private:
         report_.dropped(failure_reason::stopped, size);
     }
 
-    /// Returns what no call has: a batch that was to be offered again, and what the drained tables hold.
+    /// Returns what no call has: batches that were to be offered again, and what the drained tables hold.
     void return_drained() noexcept {
-        report_.return_undelivered(std::exchange(again_.values, {}), failure_reason::stopped);
-        for (auto run = drained_->take(); !run.empty(); run = drained_->take()) {
-            report_.return_undelivered(run, failure_reason::stopped);
+        while (auto* const call = control_.take_waiting()) {
+            report_.return_undelivered(static_cast<open_batch*>(call)->take(), failure_reason::stopped);
+            control_.put_aside(*call);
         }
+        report_.return_all_of(*drained_, failure_reason::stopped);
     }
 
     /// Returns what waited when the partition expired.
@@ -356,8 +363,8 @@ private:
     detail::stripe_set<Table> stripes_;
     // Invariant: these three are the worker's that runs a drain, and the control's while none is in progress.
     std::shared_ptr<drained_tables> drained_;
-    detail::offered_again<value_type> again_;
-    detail::scratch<value_type> gathered_;
+    detail::all_batches<Table> batches_;
+    open_batch* spare_ = nullptr;  ///< one of them that serves no batch
     timeout_action const action_;
     detail::drain_control control_;
 };

@@ -3,6 +3,7 @@
 // Which callables a buffer accepts: as its processor, and for what its processor did not take.
 #pragma once
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/detail/base/stop_signal.hpp>
 #include <tidefall/results.hpp>
 
@@ -74,7 +75,7 @@ decltype(auto) call_with(F& f, Argument&& argument, [[maybe_unused]] batch_info 
         return std::invoke(f, std::forward<Argument>(argument));
 }
 
-enum class taken_as : std::uint8_t { batch, const_batch, table, nothing };
+enum class taken_as : std::uint8_t { batch, const_batch, async, table, nothing };
 
 /// In which of its forms a buffer calls a processor.
 struct processor_form {
@@ -88,14 +89,18 @@ struct processor_form {
     }
 };
 
-/// The forms are tried in the order of `beside`, in each a mutable batch first, and tables last. What comes after the
-/// first that fits is not looked at: a generic callable may not compile with it.
+/// The forms are tried in the order of `beside`, in each a mutable batch first, then `async_batch`, and tables last.
+/// What comes after the first that fits is not looked at: a generic callable may not compile with it.
 template <typename F, typename Table, beside Way = beside::info_and_token>
 constexpr processor_form form_of() {
     using value = typename Table::value_type;
     if constexpr (Way == beside::cannot_be_called) {
-        constexpr auto table = called_with<F, delivered_table<Table>>();
-        return {table == beside::cannot_be_called ? taken_as::nothing : taken_as::table, table};
+        if constexpr (std::is_invocable_v<F&, async_batch<value>>) {
+            return {taken_as::async, beside::nothing};
+        } else {
+            constexpr auto table = called_with<F, delivered_table<Table>>();
+            return {table == beside::cannot_be_called ? taken_as::nothing : taken_as::table, table};
+        }
     } else if constexpr (can_be_called<Way, F, std::span<value>>()) {
         return {taken_as::batch, Way};
     } else if constexpr (can_be_called<Way, F, std::span<value const>>()) {
@@ -176,6 +181,10 @@ template <typename F, typename Table>
 struct processor_result<F, Table, taken_as::const_batch> {
     using type = result_of<F, std::span<typename Table::value_type const>>;
 };
+template <typename F, typename Table>
+struct processor_result<F, Table, taken_as::async> {
+    using type = std::invoke_result_t<F&, async_batch<typename Table::value_type>>;
+};
 
 /// False for a processor whose result says something that a buffer of `Table` would not hear.
 template <typename F, typename Table>
@@ -186,6 +195,11 @@ constexpr bool is_heard() {
 template <typename F, typename Table>
 constexpr bool may_say_so() {
     return form_of<F, Table>().what != taken_as::table || !is_batch_result<typename processor_result<F, Table>::type>;
+}
+/// False for one that takes an `async_batch` and returns what it is to be completed with.
+template <typename F, typename Table>
+constexpr bool completes_its_batch() {
+    return form_of<F, Table>().what != taken_as::async || !is_batch_result<typename processor_result<F, Table>::type>;
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 // All of the library that needs nothing but the standard library.
 #pragma once
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/buffer.hpp>
 #include <tidefall/decorators.hpp>
 #include <tidefall/definition.hpp>

@@ -160,6 +160,8 @@ struct idle_task final : tidefall::detail::task {
     time_point may_run_until() noexcept override { return tidefall::detail::never; }
 };
 
+struct some_call final : tidefall::detail::call_in_progress {};
+
 /// Write tables in which so many values wait.
 struct counted_tables final : tidefall::detail::write_tables {
     std::size_t count = 0;
@@ -686,16 +688,17 @@ TEST_CASE("held: a runtime that ends waits for a partition's run by how far its 
     control.flush();
     control.start_run();
     CHECK(control.may_run_until() == never);  // it is open
-    auto const call = control.enter_call(1, true);
+    some_call batch;
+    auto const call = control.enter_call(batch, 1, true);
     CHECK_FALSE(control.close(deadline));
     CHECK(control.may_run_until() == deadline + grace);
-    if (!calls) CHECK(control.leave_call(*call.ticket, {}).rest == tidefall::detail::call_end::owner::mine);
+    if (!calls) CHECK(control.leave_call(batch, *call.ticket, {}).rest == tidefall::detail::call_end::owner::mine);
     CHECK(control.may_run_until() == deadline + grace);
     auto const found = control.expire();
     CHECK(found.happened);
     CHECK(found.announces == calls);
     CHECK(control.may_run_until() == (calls ? time_point::min() : deadline + grace));
-    if (calls) CHECK(control.leave_call(*call.ticket, {}).rest == tidefall::detail::call_end::owner::taken_over);
+    if (calls) CHECK(control.leave_call(batch, *call.ticket, {}).rest == tidefall::detail::call_end::owner::taken_over);
     control.returned();
     CHECK(control.end_drain() == !calls);
     control.announced();
@@ -713,7 +716,10 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     schedule.jobs.worker_starts();
     schedule.jobs.worker_starts();
     auto const now = schedule.now();
-    auto const enter = [&] { return held.check("enter_call", [&] { return *control.enter_call(1, true).ticket; }); };
+    some_call batch;
+    auto const enter = [&] {
+        return held.check("enter_call", [&] { return *control.enter_call(batch, 1, true).ticket; });
+    };
     auto const take_up = [&] {
         REQUIRE(schedule.jobs.take() == task);
         return held.check("start_run", [&] { return control.start_run(); });
@@ -729,33 +735,60 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     auto const drain = held.check("flush", [&] { return control.flush(); });
     held.check("is_settled", [&] { return control.is_settled(drain); });
     held.check("is_complete", [&] { return control.is_complete(drain); });
-    CHECK(take_up().rest == 7);
-    held.check("batch_size", [&] { return control.batch_size(); });
-    held.check(
-        "renew_signal", [&] { control.renew_signal(); }, 2);
+    take_up();
+    held.check("swapped", [&] { return control.swapped(); });
+    held.check("next", [&] { return control.next(tidefall::detail::never, false); });
+    held.check("take_idle", [&] { return control.take_idle(); });
     auto call = enter();
-    held.check("look_at_call", [&] { return control.look_at_call(now); });
-    held.check("is_abandoned", [&] { return control.is_abandoned(call); });
-    held.check("settle_call", [&] { return control.settle_call(call); });
-    held.check("leave_call", [&] { return control.leave_call(call, {}); });
-    held.check("put_off", [&] { return control.put_off(0s); });
+    held.check("look_at_calls", [&] { return control.look_at_calls(now); });
+    held.check("is_abandoned", [&] { return control.is_abandoned(batch); });
+    held.check("settle_call", [&] { return control.settle_call(batch); });
+    held.check("leave_call", [&] { return control.leave_call(batch, call, {.rejected = 1}); });
+    CHECK(held.check("offer_again", [&] { return control.offer_again(batch); }));
+    CHECK(held.check("wait", [&] { return control.wait(); }));
     CHECK(control.tick(now));  // it is offered again
     take_up();
-    held.check("fail_of_rest", [&] { return control.fail_of_rest(0); });
+    CHECK(held.check("take_waiting", [&] { return control.take_waiting(); }) == &batch);
+    CHECK(held.check("fail_again", [&] { return control.fail_again(1); }) == 1);
     held.check("pause", [&] { return control.pause(); });
     static_cast<void>(schedule.jobs.remove(*task));
     schedule.jobs.post(*task);
     take_up();
     held.check("hand_over", [&] { control.hand_over(); });
     take_up();
+    auto& here = schedule.this_thread();
+    here.serves = &schedule;
+    here.worker = &busy;
     call = enter();
-    held.check("abandon_call", [&] { control.abandon_call({call.number, &busy}, std::make_shared<int>(1)); });
+    held.check("abandon_call", [&] { control.abandon_call(batch.who(), std::make_shared<int>(1)); });
     CHECK(held.check("abandoned", [&] { return control.abandoned(); }) == 1);
-    CHECK(control.leave_call(call, {}).rest == tidefall::detail::call_end::owner::late);
-    held.check("late_call_returned", [&] { control.late_call_returned(call); });
+    CHECK(control.leave_call(batch, call, {}).rest == tidefall::detail::call_end::owner::late);
+    held.check("late_call_returned", [&] { control.late_call_returned(batch); });
+    here.serves = nullptr;
+    here.worker = nullptr;
     CHECK(held.check("take_spare_tables", [&] { return control.take_spare_tables(); }) != nullptr);
     take_up();
-    CHECK(held.check("fail_rest", [&] { return control.fail_rest(); }) == 5);
+    CHECK(control.take_idle() == &batch);
+    call = enter();
+    CHECK(held.check("complete", [&] { return control.complete(batch, call, {}); }).rest ==
+          tidefall::detail::call_end::owner::mine);
+    CHECK_FALSE(held.check("finish", [&] { return control.finish(batch); }));
+    CHECK(held.check("leave_later_call", [&] { return control.leave_later_call(batch); }).is_free);
+    call = enter();
+    CHECK_FALSE(held.check("give_up", [&] { return control.give_up(batch); }));
+    CHECK(control.leave_later_call(batch).is_given_up);
+    CHECK_FALSE(held.check("reach_end", [&] { return control.reach_end(); }).is_over);  // it is still out
+    held.check(
+        "late_batch_completed",
+        [&] {
+            control.abandon_call(batch.who(), std::make_shared<int>(1));
+            control.late_batch_completed(batch);
+        },
+        2);
+    take_up();
+    CHECK(held.check("fail_fresh", [&] { return control.fail_fresh(); }) == 3);
+    CHECK(control.take_idle() == &batch);
+    held.check("put_aside", [&] { control.put_aside(batch); });
     held.check("end_drain", [&] { return control.end_drain(); });
 
     tables.count = 1;
@@ -764,6 +797,7 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     held.check("stop_deadline", [&] { return control.stop_deadline(); });
     held.check("may_run_until", [&] { return control.may_run_until(); });
     held.check("is_in_use", [&] { return control.is_in_use(); });
+    held.check("is_running", [&] { return control.is_running(); });
     CHECK(held.check("expire", [&] { return control.expire(); }).announces);
     held.check("is_expired", [&] { return control.is_expired(); });
     held.check("announced", [&] { control.announced(); });

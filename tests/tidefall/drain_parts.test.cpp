@@ -6,16 +6,23 @@
 #include "../support/checker.hpp"
 
 #include <tidefall/detail/drain/call_in_progress.hpp>
+#include <tidefall/detail/drain/calls_in_progress.hpp>
 #include <tidefall/detail/drain/drain_cycle.hpp>
 #include <tidefall/detail/drain/drain_ledger.hpp>
 #include <tidefall/detail/drain/stop_state.hpp>
 #include <tidefall/detail/drain/tick_plan.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <iterator>
+#include <numeric>
+#include <set>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/wait.h>
@@ -26,6 +33,7 @@
 using namespace std::chrono_literals;
 using tidefall::drain_trigger;
 using tidefall::detail::call_in_progress;
+using tidefall::detail::calls_in_progress;
 using tidefall::detail::drain_cycle;
 using tidefall::detail::drain_ledger;
 using tidefall::detail::never;
@@ -159,9 +167,11 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
             }
             case phase::queued:
                 REQUIRE(cycle.has_started() != first);
-                if (random.below(8) == 0) {
+                if (auto const what = random.below(8); what == 0) {
                     cycle.cancel();
                     ++ended;
+                } else if (what == 1) {
+                    cycle.unqueue();
                 } else {
                     REQUIRE(cycle.start_run() == first);
                     first = false;
@@ -176,7 +186,7 @@ TEST_CASE("parts: a drain cycle goes round, and its numbers say what has ended")
                     default: cycle.enter_call();
                 }
                 break;
-            case phase::waiting: cycle.resume(); break;
+            case phase::waiting: random.below(4) == 0 ? cycle.take_up() : cycle.resume(); break;
             case phase::calling: random.below(4) == 0 ? cycle.abandon_call() : cycle.leave_call();
         }
         REQUIRE(cycle.newest() == begun);
@@ -201,6 +211,7 @@ TEST_CASE("parts: a drain cycle refuses what does not follow") {
         if (where != phase::queued) {
             CHECK(is_refused([&] { cycle.start_run(); }));
             CHECK(is_refused([&] { cycle.cancel(); }));
+            CHECK(is_refused([&] { cycle.unqueue(); }));
         }
         if (where != phase::preparing) {
             CHECK(is_refused([&] { cycle.pause(); }));
@@ -208,7 +219,10 @@ TEST_CASE("parts: a drain cycle refuses what does not follow") {
             CHECK(is_refused([&] { cycle.enter_call(); }));
             CHECK(is_refused([&] { cycle.end(); }));
         }
-        if (where != phase::waiting) CHECK(is_refused([&] { cycle.resume(); }));
+        if (where != phase::waiting) {
+            CHECK(is_refused([&] { cycle.resume(); }));
+            CHECK(is_refused([&] { cycle.take_up(); }));
+        }
         if (where != phase::calling) {
             CHECK(is_refused([&] { cycle.leave_call(); }));
             CHECK(is_refused([&] { cycle.abandon_call(); }));
@@ -222,57 +236,65 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
     tidefall::buffer_stats expected;
     tidefall::drain_report since_close;
     bool closed = false;
-    std::size_t in_call = 0;
+    std::size_t fresh = 0;
+    std::size_t again = 0;
+    std::vector<std::size_t> calls;
     std::uint64_t abandoned_in_all = 0;
     auto const count = [&](std::uint64_t tidefall::buffer_stats::*what, std::uint64_t tidefall::drain_report::*report,
                            std::size_t size) {
         expected.*what += size;
         if (closed) since_close.*report += size;
     };
+    auto const one_of = [&](std::size_t& from) {
+        auto const size = 1 + random.below(from);
+        from -= size;
+        calls.push_back(size);
+        return size;
+    };
     for (int round = 0; round < 20'000; ++round) {
-        if (ledger.rest() == 0 && in_call == 0) {
-            auto const size = 1 + random.below(9);
-            ledger.take(size);
-            expected.accepted += size;
+        auto const what = random.below(12);
+        if (fresh + again + calls.size() == 0) {
+            fresh = 1 + random.below(9);
+            ledger.take(fresh);
+            expected.accepted += fresh;
             ++expected.ticks;
-            REQUIRE(ledger.swapped() == size);
-        } else if (in_call == 0 && random.below(10) > 0) {
-            in_call = 1 + random.below(ledger.rest());
-            ledger.hand_to_call(in_call);
-        } else if (in_call > 0) {
-            switch (random.below(3)) {
-                case 0:
-                case 1: {
-                    auto const processed = random.below(in_call + 1);
-                    auto const failed = random.below(in_call - processed + 1);
-                    auto const rest = ledger.rest();
-                    ledger.settle_call(processed, failed, in_call - processed - failed);
-                    REQUIRE(ledger.rest() == rest + in_call - processed - failed);
-                    count(&tidefall::buffer_stats::processed, &tidefall::drain_report::processed, processed);
-                    count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
-                    break;
-                }
-                default:
-                    ledger.abandon_call(in_call);
-                    count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, in_call);
-                    if (closed) since_close.abandoned += in_call;
-                    abandoned_in_all += in_call;
-                    expected.abandoned += in_call;
+            REQUIRE(ledger.swapped() == fresh);
+        } else if (what < 4 && fresh > 0) {
+            ledger.hand_to_call(one_of(fresh));
+        } else if (what < 5 && again > 0) {
+            ledger.hand_to_call_again(one_of(again));
+        } else if (what < 10 && !calls.empty()) {
+            auto const at = calls.begin() + static_cast<std::ptrdiff_t>(random.below(calls.size()));
+            auto const size = *at;
+            calls.erase(at);
+            if (random.below(3) > 0) {
+                auto const processed = random.below(size + 1);
+                auto const failed = random.below(size - processed + 1);
+                ledger.settle_call(processed, failed, size - processed - failed);
+                again += size - processed - failed;
+                count(&tidefall::buffer_stats::processed, &tidefall::drain_report::processed, processed);
+                count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
+            } else {
+                ledger.abandon_call(size);
+                count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, size);
+                if (closed) since_close.abandoned += size;
+                abandoned_in_all += size;
+                expected.abandoned += size;
             }
-            in_call = 0;
-        } else if (random.below(2) == 0) {
-            auto const part = random.below(ledger.rest() + 2);
-            auto const rest = ledger.rest();
-            auto const failed = random.below(2) == 0 ? ledger.fail_rest() : ledger.fail_of_rest(part);
-            REQUIRE((failed == rest || failed == part));
-            REQUIRE(ledger.rest() == rest - failed);
+        } else if (what == 10) {
+            auto const part = random.below(again + 2);
+            bool const of_fresh = random.below(2) == 0;
+            auto const failed = of_fresh ? ledger.fail_fresh() : ledger.fail_again(part);
+            REQUIRE(failed == (of_fresh ? fresh : (std::min)(part, again)));
+            (of_fresh ? fresh : again) -= failed;
             count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
-        } else if (closed) {
-            auto const rest = ledger.rest();
-            REQUIRE(ledger.drop_rest() == rest);
-            count(&tidefall::buffer_stats::dropped, &tidefall::drain_report::dropped, rest);
+        } else if (what == 11 && closed) {
+            REQUIRE(ledger.drop_rest() == fresh + again);
+            count(&tidefall::buffer_stats::dropped, &tidefall::drain_report::dropped, fresh + again);
+            fresh = again = 0;
             REQUIRE(ledger.drop_rest() == 0);
-            REQUIRE(ledger.fail_rest() == 0);
+            REQUIRE(ledger.fail_fresh() == 0);
+            REQUIRE(ledger.fail_again(1) == 0);
             auto const waiting = random.below(3);
             REQUIRE(ledger.drop_waiting(waiting) == waiting);
             count(&tidefall::buffer_stats::dropped, &tidefall::drain_report::dropped, waiting);
@@ -287,10 +309,12 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
             closed = true;
             ledger.close();
         }
-        expected.in_flight = ledger.rest() + in_call;
+        expected.in_flight = std::accumulate(calls.begin(), calls.end(), fresh + again);
         tidefall::buffer_stats stats;
         ledger.add_to(stats, {});
         REQUIRE(stats == expected);
+        REQUIRE(ledger.fresh() == fresh);
+        REQUIRE(ledger.rest() == fresh + again);
         REQUIRE(ledger.in_flight() == expected.in_flight);
         REQUIRE(ledger.has_dropped() == (expected.dropped > 0));
         REQUIRE(ledger.has_late_calls() == (expected.abandoned > 0));
@@ -311,6 +335,7 @@ TEST_CASE("parts: a drain ledger refuses values that are not there, and adds wha
     ledger.take(2);
     CHECK(is_refused([&] { ledger.take(1); }));
     CHECK(is_refused([&] { ledger.hand_to_call(3); }));
+    CHECK(is_refused([&] { ledger.hand_to_call_again(1); }));
     CHECK(is_refused([&] { ledger.settle_call(1, 0, 0); }));
     CHECK(is_refused([&] { ledger.abandon_call(1); }));
     CHECK(is_refused([&] { ledger.late_call_returned(1); }));
@@ -360,33 +385,39 @@ TEST_CASE("parts: a stop goes forward only, and one announces its end") {
     CHECK(is_refused([&] { stop.announced(); }));
 }
 
-TEST_CASE("parts: a call in progress is judged by its own time") {
-    call_in_progress call;
-    call.set_timeout(10ms);
-    CHECK(call.needs_signal());
-    tidefall::detail::stop_signal fresh;
-    fresh.renew();
-    call.exchange_signal(fresh);
-    CHECK_FALSE(call.needs_signal());
+namespace {
 
-    auto const first = call.begin(3, at(0ms), nullptr);
-    CHECK(first != 0);
-    CHECK(call.is(first));
+struct some_call final : call_in_progress {};
+
+}  // namespace
+
+TEST_CASE("parts: a call in progress is judged by its own time") {
+    some_call call;
+    call.begin(1, 3, at(0ms), 10ms, nullptr);
+    CHECK(call.who().number == 1);
     CHECK(call.size() == 3);
+    CHECK(call.is_inside());
     CHECK(call.times_out_at() == at(10ms));
     CHECK_FALSE(call.time_out(at(9ms)));
-    call.set_timeout(20ms);  // for this one too
+    call.set_timeout(20ms);
     CHECK_FALSE(call.time_out(at(10ms)));
     auto const in_time = call.end(at(19ms));
     CHECK_FALSE(in_time.timed_out);
     CHECK(in_time.duration == 19ms);
-    CHECK_FALSE(call.is(first));
-
+    CHECK_FALSE(call.is_open());
+    CHECK(call.times_out_at() == never);
+    CHECK_FALSE(call.time_out(at(1h)));  // the batch has its outcome, whatever the call does
     CHECK(is_refused([&] { static_cast<void>(call.end(at(20ms))); }));
     CHECK(is_refused([&] { call.abandon(); }));
-    auto const second = call.begin(1, at(20ms), nullptr);
-    CHECK(second != first);
-    CHECK(is_refused([&] { call.begin(1, at(20ms), nullptr); }));
+    CHECK(is_refused([&] { call.begin(2, 1, at(20ms), 10ms, nullptr); }));
+    call.leave();
+    CHECK(is_refused([&] { call.leave(); }));
+
+    call.begin(2, 1, at(20ms), 20ms, nullptr);
+    CHECK(is_refused([&] { call.begin(3, 1, at(20ms), 10ms, nullptr); }));
+    CHECK(is_refused([&] { call.finish(); }));
+    call.leave();  // the batch is still out
+    CHECK(is_refused([&] { call.begin(3, 1, at(20ms), 10ms, nullptr); }));
     CHECK(call.time_out(at(40ms)));
     CHECK_FALSE(call.time_out(at(41ms)));
     CHECK(call.times_out_at() == never);
@@ -395,33 +426,133 @@ TEST_CASE("parts: a call in progress is judged by its own time") {
     auto const noticed = call.end(at(50ms));
     CHECK(noticed.timed_out);
     CHECK_FALSE(noticed.unnoticed);
+    call.finish();
+    CHECK(call.is_finished());
+    CHECK(is_refused([&] { call.finish(); }));
 
-    call.set_timeout(10ms);
-    call.begin(1, at(0ms), nullptr);
+    auto const again = [&](std::chrono::nanoseconds timeout) {
+        if (call.is_inside()) call.leave();
+        call.begin(3, 1, at(0ms), timeout, nullptr);
+    };
+    again(10ms);
+    CHECK_FALSE(call.is_finished());
     CHECK(call.settle(at(9ms)));
     CHECK(call.times_out_at() == never);
-    call.set_timeout(1ms);  // for the next one
+    call.set_timeout(1ms);
     CHECK_FALSE(call.time_out(at(1h)));
     CHECK(call.settle(at(1h)));
     CHECK_FALSE(call.end(at(1h)).timed_out);
     CHECK(is_refused([&] { call.settle(at(1h)); }));
-    call.begin(1, at(0ms), nullptr);
+    again(1ms);
     CHECK_FALSE(call.settle(at(1ms)));  // which nobody has said yet
     CHECK(call.end(at(1ms)).unnoticed);
-    call.begin(1, at(0ms), nullptr);
+    again(1ms);
     CHECK(call.time_out(at(1ms)));
     CHECK_FALSE(call.settle(at(1ms)));
     CHECK_FALSE(call.end(at(1ms)).unnoticed);
-
-    call.begin(2, at(0ms), nullptr);
+    again(1ms);
     auto const unnoticed = call.end(at(2h));
     CHECK(unnoticed.timed_out);
     CHECK(unnoticed.unnoticed);
+}
 
+TEST_CASE("parts: a call that was abandoned is late until it is forgotten, and its token serves no other") {
+    some_call call;
+    call.renew_signal();
     CHECK(call.signal_is_unspent());
-    auto const last = call.begin(4, at(0ms), nullptr);
+    call.begin(1, 4, at(0ms), 10ms, nullptr);
+    CHECK(is_refused([&] { call.forget(); }));
+    call.count_late();
     CHECK(call.abandon() == 4);
-    CHECK_FALSE(call.is(last));
+    CHECK(call.is_late());
+    CHECK_FALSE(call.is_open());
     CHECK_FALSE(call.signal_is_unspent());
-    CHECK(call.needs_signal());
+    CHECK(is_refused([&] { call.forget(); }));  // somebody is in it
+    call.leave();
+    CHECK(is_refused([&] { call.begin(2, 1, at(0ms), 10ms, nullptr); }));
+    CHECK(call.is_counted_late());
+    call.forget();
+    CHECK_FALSE(call.is_late());
+    CHECK_FALSE(call.is_counted_late());
+    call.renew_signal();
+    CHECK(call.signal_is_unspent());
+    static_cast<void>(call.spend_signal());
+    CHECK_FALSE(call.signal_is_unspent());
+}
+
+TEST_CASE("parts: of the calls of a partition each is in one list, and those that wait are in the batches' order") {
+    dice random;
+    calls_in_progress calls;
+    calls.set_timeout(10ms);
+    std::array<some_call, 8> all;
+    std::set<call_in_progress*> mine;
+    std::set<call_in_progress*> out;
+    std::set<call_in_progress*> waiting;
+    std::set<call_in_progress*> idle;
+    std::set<call_in_progress*> parting;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        all[i].set_index(i);
+        mine.insert(&all[i]);
+    }
+    auto const one_of = [&](std::set<call_in_progress*>& from) {
+        auto const at = std::next(from.begin(), static_cast<std::ptrdiff_t>(random.below(from.size())));
+        auto* const found = *at;
+        from.erase(at);
+        return found;
+    };
+    for (int round = 0; round < 20'000; ++round) {
+        auto const what = random.below(7);
+        if (what < 2 && !mine.empty()) {
+            auto* const one = one_of(mine);
+            if (what == 0) {
+                calls.begin(*one, 1 + random.below(3), at(0ms), nullptr);
+                REQUIRE(one->times_out_at() == at(10ms));
+                REQUIRE(calls.find(one->who().number) == one);
+                out.insert(one);
+            } else {
+                calls.put_aside(*one);
+                idle.insert(one);
+            }
+        } else if (what == 2 && !out.empty()) {
+            auto* const one = one_of(out);
+            static_cast<void>(one->end(at(0ms)));
+            one->leave();
+            if (random.below(2) == 0) {
+                calls.part(*one, at(5ms), 2);
+                REQUIRE(one->size() == 2);
+                REQUIRE(one->again_at() == at(5ms));
+                parting.insert(one);
+            } else {
+                auto const number = one->who().number;
+                calls.take_back(*one);
+                REQUIRE(calls.find(number) == nullptr);
+                mine.insert(one);
+            }
+        } else if (what == 3 && !parting.empty()) {
+            auto* const one = one_of(parting);
+            calls.take_back(*one);
+            calls.wait(*one);
+            waiting.insert(one);
+        } else if (what == 4) {
+            auto* const one = calls.take_idle();
+            REQUIRE((one == nullptr) == idle.empty());
+            if (one != nullptr) {
+                REQUIRE(idle.erase(one) == 1);
+                mine.insert(one);
+            }
+        } else if (what == 5) {
+            auto* const one = calls.first_waiting();
+            REQUIRE(calls.take_waiting() == one);
+            REQUIRE((one == nullptr) == waiting.empty());
+            if (one != nullptr) {
+                for (auto const* other : waiting) REQUIRE(one->index() <= other->index());
+                waiting.erase(one);
+                mine.insert(one);
+            }
+        }
+        REQUIRE(calls.out() == out.size() + parting.size());
+        REQUIRE(calls.is_parting() == !parting.empty());
+        REQUIRE(calls.idle().size() == idle.size());
+    }
+    CHECK(is_refused([&] { calls.put_aside(all[0]), calls.put_aside(all[0]); }));
 }

@@ -8,18 +8,24 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
 
-/// The call of the processor that a partition is in, if any: what it is about, how long it may take, its stop token.
-/// Guarded by the control's mutex, but for `signal`.
+/// One batch on its way through the processor: what its call is about, how long it may take, its stop token. An object
+/// serves one batch after another. Guarded by the control's mutex while it is in a list of `calls_in_progress` or late;
+/// otherwise its worker's.
+///
+/// A call has two ends, which most processors reach together: its batch has an outcome, and whoever made the call has
+/// returned from it. A batch that is completed later has its outcome on whatever thread, before that or after it.
 class call_in_progress {
 public:
     /// Which call, and who makes it.
     struct identity {
         std::uint64_t number = 0;
-        detail::worker* worker = nullptr;  ///< null: no worker of a runtime. It is there for as long as the call is.
+        detail::worker* worker = nullptr;  ///< null: no worker of a runtime. It is there for as long as `is_inside`.
+        bool is_inside = false;            ///< the worker has not returned from it
     };
 
     /// How it ended.
@@ -29,68 +35,128 @@ public:
         bool unnoticed = false;  ///< nobody but this result has said so yet
     };
 
-    /// For the call in progress too, unless it has timed out, or was settled.
-    void set_timeout(nanoseconds timeout) noexcept {
-        timeout_ = timeout;
-        if (!timed_out_ && !settled_) deadline_ = later(since_, timeout);
+    call_in_progress() { place_ = unlisted_.insert(unlisted_.end(), this); }
+    call_in_progress(call_in_progress const&) = delete;
+    call_in_progress& operator=(call_in_progress const&) = delete;
+
+    /// The call is made. `number` is not 0, and no other call's of the partition.
+    void begin(std::uint64_t number, std::size_t size, time_point now, nanoseconds timeout, worker* by) noexcept {
+        assert(!is_open() && !is_inside() && !is_late() && "one call at a time");
+        identity_ = {.number = number, .worker = by, .is_inside = true};
+        since_ = now;
+        deadline_ = later(now, timeout);
+        size_ = size;
+        is_open_ = true;
+        timed_out_ = settled_ = is_finished_ = is_given_up_ = offers_again_ = waits_for_return_ = false;
     }
 
-    /// Returns the call's number, never 0.
-    std::uint64_t begin(std::size_t size, time_point now, worker* by) noexcept {
-        assert(call_.number == 0 && "one call at a time");
-        since_ = now;
-        deadline_ = later(now, timeout_);
-        timed_out_ = false;
-        settled_ = false;
-        size_ = size;
-        call_ = {.number = ++begun_, .worker = by};
-        return begun_;
+    /// For a call in progress too, unless it has timed out, or was settled.
+    void set_timeout(nanoseconds timeout) noexcept {
+        if (!timed_out_ && !settled_) deadline_ = later(since_, timeout);
     }
 
     /// The call takes as long as it likes from here on. False where it has taken too long.
     bool settle(time_point now) noexcept {
-        assert(call_.number != 0);
+        assert(is_open());
         if (timed_out_ || has_passed(deadline_, now)) return false;
         settled_ = true;
         deadline_ = never;
         return true;
     }
 
-    /// The watchdog may be late, or held up in a hook: a call is judged by its own time.
+    /// The batch has its outcome. The watchdog may be late, or held up in a hook: a call is judged by its own time.
     [[nodiscard]] result end(time_point now) noexcept {
-        assert(call_.number != 0);
+        assert(is_open());
         bool const unnoticed = time_out(now);
-        return {.duration = now - since_, .timed_out = forget(), .unnoticed = unnoticed};
+        is_open_ = false;
+        return {.duration = now - since_, .timed_out = timed_out_, .unnoticed = unnoticed};
     }
 
-    /// The call goes on without the partition. Returns its size.
+    /// Whoever made the call has returned.
+    void leave() noexcept {
+        assert(is_inside());
+        identity_.is_inside = false;
+        identity_.worker = nullptr;
+    }
+
+    /// The values of the batch have gone where they go.
+    void finish() noexcept {
+        assert(!is_open() && !is_finished());
+        is_finished_ = true;
+    }
+
+    /// The call goes on without the partition, until `forget`. Returns its size.
     std::size_t abandon() noexcept {
-        assert(call_.number != 0);
-        forget();
+        assert(is_open());
+        is_open_ = false;
+        is_late_ = true;
         signal_spent_ = true;
-        return std::exchange(size_, 0);
+        return size_;
     }
+    void forget() noexcept {
+        assert(is_late() && !is_inside());
+        is_late_ = false;
+        is_counted_late_ = false;
+    }
+    /// While it is late it is one of those that nobody is in.
+    void count_late() noexcept { is_counted_late_ = true; }
+    [[nodiscard]] bool is_counted_late() const noexcept { return is_counted_late_; }
 
-    [[nodiscard]] bool is(std::uint64_t number) const noexcept { return call_.number == number; }
-    [[nodiscard]] identity who() const noexcept { return call_; }
+    [[nodiscard]] identity who() const noexcept { return identity_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool is_open() const noexcept { return is_open_; }  ///< its batch has no outcome
+    [[nodiscard]] bool is_inside() const noexcept { return identity_.is_inside; }
+    [[nodiscard]] bool is_late() const noexcept { return is_late_; }  ///< it was abandoned, and has not returned
 
     /// When it will have taken too long; never if it has.
-    [[nodiscard]] time_point times_out_at() const noexcept { return timed_out_ ? never : deadline_; }
+    [[nodiscard]] time_point times_out_at() const noexcept { return timed_out_ || !is_open_ ? never : deadline_; }
 
     /// True once, where it has taken too long.
     bool time_out(time_point now) noexcept {
-        if (timed_out_ || !has_passed(deadline_, now)) return false;
+        if (timed_out_ || !is_open_ || !has_passed(deadline_, now)) return false;
         return timed_out_ = true;
     }
 
-    /// For the next call. Written by who runs the drain alone, which may therefore read it without the mutex.
+    // ---- of a batch that is completed later
+
+    [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
+
+    /// It was given up while its call runs, which says why when it returns.
+    void give_up() noexcept { is_given_up_ = true; }
+    [[nodiscard]] bool is_given_up() const noexcept { return is_given_up_; }
+
+    // ---- of a batch of which a part is to be offered again
+
+    /// So many values of it are offered again, not before that time.
+    void offer_again(time_point at, std::size_t size) noexcept {
+        offers_again_ = true;
+        again_at_ = at;
+        size_ = size;
+    }
+    [[nodiscard]] bool offers_again() const noexcept { return offers_again_; }
+    [[nodiscard]] time_point again_at() const noexcept { return again_at_; }
+
+    /// The values lie ready, and the call has not returned.
+    void wait_for_return() noexcept { waits_for_return_ = true; }
+    [[nodiscard]] bool waits_for_return() const noexcept { return waits_for_return_; }
+
+    /// That time has come, as far as the timer knows.
+    void set_due() noexcept { again_at_ = (time_point::min)(); }
+    [[nodiscard]] bool is_due() const noexcept { return again_at_ == (time_point::min)(); }
+
+    /// The index of the batch in its drain.
+    [[nodiscard]] std::size_t index() const noexcept { return index_; }
+    void set_index(std::size_t index) noexcept { index_ = index; }
+
+    // ---- the token
+
+    /// For the next call.
     [[nodiscard]] stop_signal const& signal() const noexcept { return signal_; }
 
-    /// A token that was stopped serves no other call.
-    [[nodiscard]] bool needs_signal() const noexcept { return !signal_ready_ || signal_spent_; }
-    void exchange_signal(stop_signal& fresh) noexcept {
-        std::swap(signal_, fresh);
+    /// Has a token ready: one that was stopped serves no other call. May throw for memory.
+    void renew_signal() {
+        if (signal_ready_ && !signal_spent_) return;
+        signal_.renew();
         signal_ready_ = true;
         signal_spent_ = false;
     }
@@ -102,25 +168,35 @@ public:
         return signal_;
     }
 
-private:
-    /// Returns whether it had timed out.
-    bool forget() noexcept {
-        call_ = {};
-        return timed_out_;
-    }
+protected:
+    ~call_in_progress() = default;
 
-    identity call_;
-    std::uint64_t begun_ = 0;
+private:
+    friend class calls_in_progress;
+
+    identity identity_;
     std::size_t size_ = 0;
-    nanoseconds timeout_{};
+    std::size_t index_ = 0;
     time_point since_{};
     time_point deadline_ = never;
+    time_point again_at_{};
+    bool is_open_ = false;
+    bool is_late_ = false;
     bool timed_out_ = false;
     bool settled_ = false;
+    bool is_finished_ = false;
+    bool is_counted_late_ = false;
+    bool is_given_up_ = false;
+    bool offers_again_ = false;
+    bool waits_for_return_ = false;
 
-    stop_signal signal_;
     bool signal_ready_ = false;
     bool signal_spent_ = false;  ///< stopped, or about to be
+    stop_signal signal_;
+
+    // One list node, here or in a list of calls; place_ never changes.
+    std::list<call_in_progress*> unlisted_;
+    std::list<call_in_progress*>::iterator place_;
 };
 
 }  // namespace tidefall::inline v0::detail

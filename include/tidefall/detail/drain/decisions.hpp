@@ -25,18 +25,32 @@ struct run_start {
     bool is_first = false;  ///< nobody has prepared the tables yet
     drain_trigger trigger = drain_trigger::interval;
     std::size_t swapped = 0;
-    std::size_t rest = 0;     ///< values that no call has
     std::uint64_t drain = 0;  ///< its number, from 1
     time_point swapped_at{};
     std::size_t lost = 0;  ///< values that were dropped
 };
 
+/// What a worker that runs a drain does next.
+struct next_step {
+    enum class order : std::uint8_t {
+        cut,      ///< a batch, of `size` values
+        offer,    ///< the batch of `call` again
+        wait,     ///< until a batch that is out has its outcome, or one that is offered again its time
+        pause,    ///< its time is over
+        end,      ///< nothing is left
+        expired,  ///< a stop's deadline passed: all that no call has is dropped, and the worker's to return
+    };
+    order what = order::end;
+    std::size_t size = 0;
+    call_in_progress* call = nullptr;  ///< of `offer`
+    std::size_t lost = 0;              ///< of `expired`: values that were not dropped before
+};
+
 /// A call of the processor that has begun.
 struct call_ticket {
-    std::uint64_t number = 0;
     std::size_t size = 0;
-    std::size_t index = 0;  ///< of a batch that is new
-    bool is_last = false;   ///< the partition is closed: nothing is offered again after it
+    std::size_t remaining = 0;  ///< values that no call has
+    bool is_last = false;       ///< the partition is closed: nothing is offered again after it
 };
 
 /// What came of a call, if it did not take too long.
@@ -44,6 +58,7 @@ struct call_outcome {
     bool threw = false;
     std::size_t rejected = 0;  ///< values that are to be offered again, where that may be
     std::size_t refused = 0;   ///< values that have failed
+    nanoseconds delay{};       ///< until they are
 };
 
 /// A call that may be made, or none, where the deadline of the stop has passed; then so many values were dropped.
@@ -64,6 +79,22 @@ struct call_end {
     bool unnoticed = false;     ///< nobody has said so yet
     bool offers_again = false;  ///< what was rejected; otherwise it has failed
     nanoseconds duration{};
+};
+
+/// How a call ended whose batch may be completed later.
+struct call_return {
+    bool late = false;          ///< it was abandoned: another worker went on
+    bool taken_over = false;    ///< a stop expired, which dropped the rest
+    bool is_given_up = false;   ///< its batch was given up meanwhile, and has no outcome yet
+    bool is_free = false;       ///< the batch has its outcome, and the call serves another one
+    bool offers_again = false;  ///< a part of it waits to be offered again
+    bool is_dropped = false;    ///< that part was dropped instead, and is the caller's to return
+};
+
+/// What is left of a drain once no call is to be made any more.
+struct drain_rest {
+    bool is_over = false;    ///< otherwise batches are out, and who completes the last one goes on
+    bool announces = false;  ///< the end of the partition is to be announced all the same
 };
 
 /// What is to be done about a call that may have taken too long, or beside which a stop expired.

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/base/user_code.hpp>
-#include <tidefall/detail/drain/batch_parts.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
+#include <tidefall/detail/drain/open_batch.hpp>
 #include <tidefall/detail/drain/processor.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/run_control.hpp>
-#include <tidefall/detail/tables/scratch.hpp>
 #include <tidefall/results.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -22,74 +21,84 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace tidefall::inline v0::detail {
 
-/// A batch of which a part was rejected, and is to be offered again. It lies where the batch lay.
-template <typename V>
-struct offered_again {
-    std::span<V> values;
-    std::size_t index = 0;     ///< of the batch in its drain
-    std::size_t attempts = 0;  ///< that there were
-    nanoseconds delay{};       ///< until the next one
-};
-
-/// A worker's way through one drain, an object on its stack: it cuts batches, makes the calls, and settles each. It
-/// owns the batch, and keeps the tables that a batch may lie in, so that a call which is abandoned has both for as long
-/// as it runs.
+/// The batches of one partition that there are, whatever they do. Its worker's alone.
 template <typename Table>
-class delivery final : private call_services {
+using all_batches = std::vector<std::unique_ptr<open_batch<Table>>>;
+
+/// A worker's way through one drain, an object on its stack: it cuts batches and makes the calls.
+template <typename Table>
+class delivery final {
 public:
     using value_type = typename Table::value_type;
-    using offered = offered_again<value_type>;
 
     /// How far it came.
     enum class outcome : std::uint8_t {
         ended,       ///< nothing is left
         paused,      ///< its time is over, and the rest is still the caller's
-        put_off,     ///< a batch is to wait for its time; the rest is still the caller's
+        waits,       ///< there is nothing to do before something else happens; the rest is still the caller's
         expired,     ///< a stop's deadline passed: `lost` values are, which `return_rest` and the caller return
         taken_over,  ///< so it did, beside a call: others return the rest
         abandoned,   ///< the last call was, and has returned: another worker went on
     };
 
-    /// `again` is the batch that is offered again, if there is one. `gathered` is lent: room for batches that no table
-    /// has side by side.
-    delivery(buffer_core<Table>& core, run_control& control, reporter<Table>& report,
-             std::shared_ptr<drained_tables<Table>> tables, offered& again, scratch<value_type>& gathered)
-        : core_(core),
+    /// `all` are the batches that there are, one more where it takes one. `spare` is one of them that serves no batch,
+    /// null if there is none: it is lent. `its` is the partition.
+    delivery(task& its, buffer_core<Table>& core, run_control& control, reporter<Table>& report,
+             std::shared_ptr<drained_tables<Table>> tables, all_batches<Table>& all, open_batch<Table>*& spare)
+        : task_(its),
+          core_(core),
           control_(control),
           report_(report),
           tables_(std::move(tables)),
-          again_(again),
-          lender_(gathered),
-          gathered_(std::move(gathered)) {}
+          batches_(all),
+          lender_(spare),
+          batch_(std::exchange(spare, nullptr)) {}
     delivery(delivery const&) = delete;
     delivery& operator=(delivery const&) = delete;
 
     ~delivery() {
-        if (!has_lost_drain_) lender_ = std::move(gathered_);
+        if (batch_ == nullptr) return;
+        if (has_lost_drain_) {
+            control_.put_aside(*batch_);
+        } else {
+            lender_ = batch_;
+        }
     }
 
     /// Between calls it looks at `until`: from then on it pauses. A forced unwind that leaves a call passes; the call
     /// has failed then, and another worker goes on, unless the rest was taken over.
     outcome run(run_start const& start, time_point until) {
-        rest_ = start.rest;
+        using order = next_step::order;
         info_ = {.buffer = core_.name,
                  .partition = report_.partition(),
                  .drain = start.drain,
                  .trigger = start.trigger,
                  .swapped_at = start.swapped_at};
-        if (core_.process().takes_table()) return rest_ > 0 ? deliver_table() : outcome::ended;
-        auto error = start.is_first ? thrown_by_tables([&] { tables_->prepare(); }) : nullptr;
-        while (!error && rest_ > 0) {
-            if (until != never && has_passed(until, core_.schedule->now())) return outcome::paused;
-            error = thrown_by_tables([&] { make_batch(); });
-            if (error) break;
-            if (auto const done = deliver_batch()) return *done;
+        bool const whole = core_.process().takes_table();
+        if (start.is_first && !whole) {
+            if (auto const error = thrown_by_tables([&] { tables_->prepare(); })) fail_fresh(error);
         }
-        if (error) fail_rest(error);
-        return outcome::ended;
+        for (;;) {
+            auto const next = control_.next(until, whole);
+            switch (next.what) {
+                case order::end: return outcome::ended;
+                case order::wait: return outcome::waits;
+                case order::pause: return outcome::paused;
+                case order::expired: return expired(next.lost);
+                case order::cut: break;
+                case order::offer: take_again(*next.call); break;
+            }
+            bool const is_cut = next.what == order::cut;
+            if (auto const error = thrown_by_tables([&] { make_batch(next, whole); })) {
+                is_cut ? fail_fresh(error) : fail_again(error);
+                continue;
+            }
+            if (auto const done = deliver(next.size, is_cut, whole)) return *done;
+        }
     }
 
     /// Of one that expired: how many values were dropped by it.
@@ -98,16 +107,18 @@ public:
     /// Of one that a forced unwind has left: true if the drain is the caller's to end.
     [[nodiscard]] bool is_taken_over() const noexcept { return is_taken_over_; }
 
-    /// Returns what no call has got.
+    /// Returns what this worker has.
     void return_rest(failure_reason reason, std::exception_ptr const& error = nullptr) noexcept {
-        report_.return_undelivered(std::exchange(batch_, {}), reason, error);
-        report_.return_undelivered(std::exchange(again_.values, {}), reason, error);
-        report_.return_undelivered(gathered_.release(), reason, error);
+        if (batch_ != nullptr) {
+            report_.return_undelivered(batch_->take(), reason, error);
+            report_.return_undelivered(batch_->room().release(), reason, error);
+        }
         report_.return_undelivered(std::exchange(loose_, {}), reason, error);
-        return_all_of(*tables_, reason, error);
     }
 
 private:
+    using settlement = typename open_batch<Table>::settlement;
+
     /// The tables run code of the user's that no forced unwind may leave. What it throws leaves all values where
     /// `return_rest` finds them.
     template <typename F>
@@ -115,202 +126,153 @@ private:
         return thrown_by(f);
     }
 
-    /// The next values: those that are offered again; else in place where a table has them side by side, gathered
-    /// otherwise.
-    void make_batch() {
+    /// The batch that is offered again takes the place of the one at hand.
+    void take_again(call_in_progress& call) noexcept {
+        if (batch_ != nullptr) control_.put_aside(*batch_);
+        batch_ = &static_cast<open_batch<Table>&>(call);
+    }
+
+    /// Has a batch ready: the next values, in place where a table has them side by side, gathered otherwise.
+    void make_batch(next_step const& next, bool whole) {
+        if (batch_ == nullptr) get_batch();
         renew_signal();
-        attempt_ = 1;
-        if (!again_.values.empty()) {
-            batch_ = std::exchange(again_.values, {});
-            attempt_ += again_.attempts;
+        if (next.what == next_step::order::offer) return;
+        if (whole) {
+            batch_->fill({}, tables_);
+            tables_->merge();
             return;
         }
-        auto const size = (std::min)(control_.batch_size(), rest_);
+        auto const size = next.size;
         auto const run = tables_->take(size);
         if (run.size() == size) {
-            batch_ = run;
+            batch_->fill(run, tables_);
             return;
         }
         loose_ = run;
-        gathered_.reserve(size);
+        auto& gathered = batch_->room();
+        gathered.reserve(size);
         for (std::size_t count = 0; count < size; ++count) {
             if (loose_.empty()) loose_ = tables_->take(size - count);
-            gathered_.push_back(std::move(loose_.front()));
+            gathered.push_back(std::move(loose_.front()));
             std::destroy_at(loose_.data());
             loose_ = loose_.subspan(1);
         }
-        batch_ = gathered_.release();
+        batch_->fill(gathered.release(), tables_);
     }
 
-    std::optional<outcome> deliver_batch() {
-        auto const signal = control_.signal();
-        auto const entry = control_.enter_call(batch_.size(), attempt_ == 1);
-        if (!entry.ticket) return expired(entry);
-        index_ = attempt_ == 1 ? entry.ticket->index : again_.index;
-        rest_ -= batch_.size();
-        auto const done =
-            make_call(*entry.ticket, signal, [&](call_context const& call) { core_.process().process(batch_, call); });
-        if (done || !result_access::is_followed(result_)) return done;
+    void get_batch() {
+        if (auto* const idle = control_.take_idle()) {
+            batch_ = static_cast<open_batch<Table>*>(idle);
+        } else {
+            batches_.push_back(std::make_unique<open_batch<Table>>(core_, control_, report_));
+            batch_ = batches_.back().get();
+        }
+    }
+
+    /// Makes the call for the batch at hand. Nothing if the rest of the drain is still the delivery's.
+    std::optional<outcome> deliver(std::size_t size, bool is_cut, bool whole) {
+        auto const entry = control_.enter_call(*batch_, size, is_cut);
+        if (!entry.ticket) return expired(entry.lost);
+        batch_->begin_call(*entry.ticket, info_);
+        if (core_.process().takes_async()) return deliver_later();
+        auto const done = make_call([&](call_context const& call) {
+            if (whole) {
+                hand_over_table(call);
+            } else {
+                core_.process().process(batch_->batch(), call);
+            }
+        });
+        if (done || batch_ == nullptr || !result_access::is_followed(batch_->result())) return done;
         return follow_up();
+    }
+
+    /// The processor owns the table from then on, whatever comes of the call.
+    void hand_over_table(call_context const& call) {
+        batch_->set_table_is_ours(true);
+        auto table = tables_->deliver();
+        batch_->set_table_is_ours(false);
+        core_.process().process(std::move(table), call);
     }
 
     /// What follows a batch that has its outcome: a call without values of its own, with a name of no batch.
     std::optional<outcome> follow_up() {
-        auto const said = std::exchange(result_, {});
+        auto const said = std::exchange(batch_->result(), {});
         if (thrown_by_tables([&] { renew_signal(); })) return std::nullopt;  // it comes with a later batch
-        auto const signal = control_.signal();
-        auto const entry = control_.enter_call(0, false);
-        if (!entry.ticket) return expired(entry);
-        return make_call(*entry.ticket, signal, [&](call_context const& call) {
+        batch_->fill({}, tables_);
+        auto const entry = control_.enter_call(*batch_, 0, true);
+        if (!entry.ticket) return expired(entry.lost);
+        batch_->begin_call(*entry.ticket, info_);
+        return make_call([&](call_context const& call) {
             batch_info info = call.info;
             info.drain = info.index = 0;
-            info.attempt = 1;
             result_access::call_follow_up(said, info, call.signal);
         });
     }
 
-    /// Hands the whole table to the processor, which owns it from then on, whatever comes of the call.
-    outcome deliver_table() {
-        auto const error = thrown_by_tables([&] {
-            renew_signal();
-            tables_->merge();
-        });
-        if (error) {
-            fail_rest(error);
-            return outcome::ended;
-        }
-        auto const signal = control_.signal();
-        auto const entry = control_.enter_call(rest_, true);
-        if (!entry.ticket) return expired(entry);
-        rest_ = 0;
-        auto const done = make_call(*entry.ticket, signal, [&](call_context const& call) {
-            table_is_ours_ = true;
-            auto whole = tables_->deliver();
-            table_is_ours_ = false;
-            core_.process().process(std::move(whole), call);
-        });
-        return done == outcome::abandoned ? outcome::abandoned : outcome::ended;
-    }
-
-    outcome expired(call_entry const& entry) noexcept {
-        lost_ = entry.lost;
+    outcome expired(std::size_t lost) noexcept {
+        lost_ = lost;
         return outcome::expired;
     }
 
-    /// Makes a call and settles it. Nothing if the rest of the drain is still the delivery's.
+    /// Makes a call and settles it.
     template <typename F>
-    std::optional<outcome> make_call(call_ticket const& ticket, stop_signal const& signal, F f) {
-        ticket_ = ticket;
-        info_.index = index_;
-        info_.attempt = attempt_;
-        info_.remaining = rest_;
-        info_.stopping = ticket.is_last;
-        info_.services = this;
+    std::optional<outcome> make_call(F f) {
         std::exception_ptr error;
         try {
-            error = thrown_by([&] { f(call_context{info_, signal, result_}); });
+            error = thrown_by([&] { f(batch_->context()); });
         } catch (...) {  // a forced unwind, which alone passes
-            unwind(ticket);
+            leave_drain(after(batch_->settle(true, nullptr)));
             throw;
         }
-        if (!error && !result_access::takes_all(result_, batch_.size())) [[unlikely]] {
-            std::optional<outcome> done;
-            error = thrown_by_tables([&] {
-                batch_verdict verdict(result_, batch_.size());
-                if (!result_access::retries(result_)) verdict.refuse_rejected();
-                done = settle(ticket, false, nullptr, &verdict);
-            });
-            if (!error) return done;
-        }
-        return settle(ticket, error != nullptr, error);
+        return after(batch_->settle(error != nullptr, error));
     }
 
-    /// `error` is null for a forced unwind; `verdict` is of a batch that was taken in part.
-    std::optional<outcome> settle(call_ticket const& ticket, bool threw, std::exception_ptr const& error,
-                                  batch_verdict* verdict = nullptr) noexcept {
-        call_outcome came{.threw = threw};
-        if (verdict != nullptr) {
-            came.rejected = verdict->count(batch_verdict::of_value::rejected);
-            came.refused = verdict->count(batch_verdict::of_value::refused);
+    std::optional<outcome> after(settlement const& settled) noexcept {
+        if (settled.is_gone) batch_ = nullptr;
+        switch (settled.rest) {
+            case call_end::owner::late: has_lost_drain_ = true; return outcome::abandoned;
+            case call_end::owner::taken_over: return outcome::taken_over;
+            case call_end::owner::mine: break;
         }
-        auto const end = control_.leave_call(ticket, came);
-        if (end.rest == call_end::owner::late) {
+        if (settled.offers_again) return outcome::waits;  // behind what other partitions have to do
+        return std::nullopt;
+    }
+
+    /// Hands the batch to a processor that ends it when it likes.
+    std::optional<outcome> deliver_later() {
+        auto& batch = *std::exchange(batch_, nullptr);
+        batch.hand_over(task_.shared_from_this());
+        std::exception_ptr error;
+        try {
+            error = thrown_by([&] { core_.process().process(async_batch<value_type>(batch)); });
+        } catch (...) {  // a forced unwind, which alone passes
+            leave_drain(after_later_call(batch, nullptr));
+            throw;
+        }
+        return after_later_call(batch, error);
+    }
+
+    std::optional<outcome> after_later_call(open_batch<Table>& batch, std::exception_ptr const& error) noexcept {
+        auto const returned = control_.leave_later_call(batch);
+        if (returned.is_given_up) {
+            batch.fail(error);
+        } else if (error) {
+            report_.threw_without_batch(error);
+        }
+        if (returned.late) {
             has_lost_drain_ = true;
-            return_call(failure_reason::timeout, nullptr);
-            control_.late_call_returned(ticket);
             core_.changed();
             return outcome::abandoned;
         }
-        auto const taken_over = end.rest == call_end::owner::taken_over;
-        auto const goes_on = taken_over ? std::optional(outcome::taken_over) : std::nullopt;
-        if (end.unnoticed) report_.failed(failure_reason::timeout, ticket.size);
-        if (end.timed_out) {
-            return_call(failure_reason::timeout, nullptr);
-        } else if (threw) {
-            report_.threw(error, ticket.size, end.duration);
-            return_call(failure_reason::exception, error);
-        } else if (verdict == nullptr) {
-            auto const batch = std::exchange(batch_, {});
-            std::destroy(batch.begin(), batch.end());
-            return goes_on;
-        } else {
-            auto const put_off = part(*verdict, came, end.offers_again);
-            result_ = {};
-            return put_off ? outcome::put_off : goes_on;
-        }
-        result_ = {};
-        return goes_on;
+        if (returned.is_dropped) report_.return_undelivered(batch.take(), failure_reason::stopped);
+        if (returned.is_free || returned.is_dropped) batch_ = &batch;
+        if (returned.taken_over) return outcome::taken_over;
+        if (returned.offers_again) return outcome::waits;
+        return std::nullopt;
     }
 
-    /// Parts a batch that was taken in part. True if some of it is to be offered again.
-    bool part(batch_verdict& verdict, call_outcome const& came, bool offers_again) noexcept {
-        using of_value = batch_verdict::of_value;
-        auto const& error = result_access::error(result_);
-        if (!offers_again) verdict.refuse_rejected();
-        batch_parts<value_type> parts(std::exchange(batch_, {}), verdict);
-        parts.destroy(of_value::taken);
-        report_.rejected(error, came.refused + (offers_again ? 0 : came.rejected));
-        auto const give_back = [&](std::span<value_type> run) {
-            report_.return_undelivered(run, failure_reason::rejected, error);
-        };
-        if (!offers_again) {
-            std::span<value_type> all;
-            if (thrown_by_tables([&] { all = parts.gather(of_value::refused); })) {
-                parts.each_stranded(of_value::refused, give_back);
-            } else {
-                give_back(all);
-            }
-            return false;
-        }
-        parts.each_run(of_value::refused, give_back);
-        if (auto const fault = thrown_by_tables([&] { again_.values = parts.gather(of_value::rejected); })) {
-            auto const failed = control_.fail_of_rest(came.rejected);
-            report_.threw(fault, failed, nanoseconds::zero());
-            parts.each_stranded(of_value::rejected, [&](std::span<value_type> run) {
-                if (failed > 0) {
-                    report_.return_undelivered(run, failure_reason::exception, fault);
-                } else {  // a stop has dropped them before
-                    report_.return_undelivered(run, failure_reason::stopped);
-                }
-            });
-            return false;
-        }
-        again_.index = index_;
-        again_.attempts = attempt_;
-        again_.delay = result_access::delay(result_);
-        report_.retried(error, came.rejected, attempt_, again_.delay);
-        return true;
-    }
-
-    // ---- asked during a call, by a decorator
-
-    bool settle() noexcept override { return control_.settle_call(ticket_); }
-    bool is_abandoned() const noexcept override { return control_.is_abandoned(ticket_); }
-    outcome_news& news() noexcept override { return report_; }
-
-    /// A forced unwind leaves the call: it has failed, and another worker goes on.
-    void unwind(call_ticket const& ticket) noexcept {
-        auto const done = settle(ticket, true, nullptr);
+    /// A forced unwind leaves the call, and another worker goes on, unless others have.
+    void leave_drain(std::optional<outcome> done) noexcept {
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
         has_lost_drain_ = true;
@@ -319,51 +281,37 @@ private:
         core_.changed();
     }
 
-    /// Returns what a call did not take.
-    void return_call(failure_reason reason, std::exception_ptr const& error) noexcept {
-        report_.return_undelivered(std::exchange(batch_, {}), reason, error);
-        if (std::exchange(table_is_ours_, false)) return_all_of(*tables_, reason, error);
+    /// Sorting or gathering threw: what no call has had fails, each value counted once.
+    void fail_fresh(std::exception_ptr const& error) noexcept {
+        auto const size = control_.fail_fresh();
+        if (size == 0) return;  // a stop has dropped them before
+        report_.threw(error, size, nanoseconds::zero());
+        return_rest(failure_reason::exception, error);
+        report_.return_all_of(*tables_, failure_reason::exception, error);
     }
-
-    void return_all_of(drained_tables<Table>& tables, failure_reason reason, std::exception_ptr const& error) noexcept {
-        for (auto run = tables.take(); !run.empty(); run = tables.take()) {
-            report_.return_undelivered(run, reason, error);
-        }
-    }
-
-    /// Sorting or gathering threw: what is left fails, each value counted once.
-    void fail_rest(std::exception_ptr const& error) noexcept {
-        auto const size = control_.fail_rest();
-        if (size == 0) {  // a stop has dropped them before
-            return_rest(failure_reason::stopped);
-            return;
-        }
+    void fail_again(std::exception_ptr const& error) noexcept {
+        auto const size = control_.fail_again(batch_->size());
+        if (size == 0) return;
         report_.threw(error, size, nanoseconds::zero());
         return_rest(failure_reason::exception, error);
     }
 
     void renew_signal() {
-        if (core_.process().takes_token()) control_.renew_signal();
+        if (core_.process().takes_token()) batch_->renew_signal();
     }
 
+    task& task_;
     buffer_core<Table>& core_;
     run_control& control_;
     reporter<Table>& report_;
     std::shared_ptr<drained_tables<Table>> const tables_;
-    offered& again_;
-    scratch<value_type>& lender_;
-    scratch<value_type> gathered_;  ///< a batch that no table has side by side
-    std::span<value_type> loose_;   ///< taken to be gathered; empty but after a throw
-    std::span<value_type> batch_;   ///< of the call, until it is settled
-    std::size_t index_ = 0;         ///< of the batch in its drain
-    std::size_t attempt_ = 1;
-    std::size_t rest_ = 0;  ///< values that no call has got
-    call_ticket ticket_;    ///< of the call
-    batch_info info_;
-    batch_result result_;  ///< of the call; says nothing between calls
+    all_batches<Table>& batches_;
+    open_batch<Table>*& lender_;
+    open_batch<Table>* batch_;     ///< the one at hand, which no call has; null: there is none
+    std::span<value_type> loose_;  ///< taken to be gathered; empty but after a throw
+    batch_info info_;              ///< of the drain
     std::size_t lost_ = 0;
-    bool table_is_ours_ = false;   ///< in table mode, while a call has not got it
-    bool has_lost_drain_ = false;  ///< another worker has gone on, and takes the room that it needs
+    bool has_lost_drain_ = false;  ///< another worker has gone on
     bool is_taken_over_ = false;
 };
 

@@ -59,8 +59,12 @@ public:
         if (update.processing_batch_size) batch_size_ = *update.processing_batch_size;
         if (update.overflow_timeout) overflow_timeout_ = *update.overflow_timeout;
         if (update.processing_timeout) {
-            call_.set_timeout(*update.processing_timeout);
-            if (is(phase::calling)) watch();
+            calls_.set_timeout(*update.processing_timeout);
+            watch();
+        }
+        if (update.max_in_flight) {
+            max_in_flight_ = *update.max_in_flight;
+            look_further();
         }
         if (update.processing_interval) {
             plan_.change_interval(*update.processing_interval, schedule_.now(), tables_.waiting() > 0,
@@ -118,10 +122,10 @@ public:
                 begin(drain_trigger::stop);
             } else {
                 tables_.close();
-                if (is(phase::waiting)) resume();
+                look_further();
             }
         }
-        if (is(phase::calling)) watch();
+        watch();
         return claim_end();
     }
 
@@ -135,10 +139,15 @@ public:
                       .swapped = ledger_.swapped()};
         stop_.begin_return();
         result.lost = drop_waiting() + ledger_.drop_rest();
+        if (is(phase::waiting)) schedule_.jobs.expect_no_more();
         if (is(phase::queued)) {
-            result.ended_drain = cycle_.has_started();
             schedule_.jobs.remove(task_);
-            cycle_.cancel();
+            if (calls_.out() > 0) {
+                cycle_.unqueue();
+            } else {
+                result.ended_drain = cycle_.has_started();
+                cycle_.cancel();
+            }
         }
         result.announces = !is(phase::preparing) && stop_.claim_end();
         return result;
@@ -173,12 +182,24 @@ public:
         return in_use();
     }
 
+    /// The same, but for batches that are out while no worker is in their calls.
+    [[nodiscard]] bool is_running() const noexcept {
+        lock_guard const lock(mutex_);
+        return !stop_.has_ended() || !(is(phase::idle) || is(phase::waiting));
+    }
+
     /// Until when a runtime that is being destroyed waits for what runs here.
     [[nodiscard]] time_point may_run_until() const noexcept {
         lock_guard const lock(mutex_);
         if (!stop_.is_closed() || !in_use()) return never;  // it returns by itself
         if (stop_.is_expired() && is(phase::calling)) return (time_point::min)();
         return later(stop_.deadline(), grace);  // for hooks and `undelivered`
+    }
+
+    /// Calls `f` with each call that serves no batch, under the mutex, which is held: from `write_tables`.
+    template <typename F>
+    void each_idle(F f) const {
+        for (auto* const one : calls_.idle()) f(*one);
     }
 
     // ---- counters
@@ -204,13 +225,15 @@ public:
 
     // ---- the timer
 
-    /// True where a batch is offered again: who waits for its end may have to do that. For nothing else need anybody
+    /// True where a drain goes on that waited: who waits for its end may have to do that. For nothing else need anybody
     /// be told, since who waits for room, or for an end, waits for a drain that a write or a flush asked for.
     bool tick(time_point now) noexcept {
         lock_guard const lock(mutex_);
         if (stop_.is_closed()) return false;
-        bool const resumes = plan_.take_retry(now);
-        if (resumes) resume();
+        if (plan_.take_retry(now)) {
+            if (auto* const first = calls_.first_waiting(); first && first->again_at() <= now) first->set_due();
+        }
+        bool const resumes = look_further();
         if (plan_.take_tick(now)) {
             if (is(phase::idle)) {
                 begin(cycle_.requested().value_or(drain_trigger::interval));

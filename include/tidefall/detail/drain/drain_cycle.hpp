@@ -14,10 +14,12 @@ namespace tidefall::inline v0::detail {
 /// Where a partition is in its drain, which drain follows, and the numbers that a flush waits for.
 ///
 ///     idle --begin--> queued --start_run--> preparing <--enter_call, leave_call--> calling
-///      ^                ^                     |  |                                    |
-///      |                +---------pause-------+  +--end--> idle                       |
-///      |                +--resume--waiting<---put_off (from preparing)               |
-///      |                +-----------------------------abandon_call--------------------+
+///      ^                ^ |                   |  |                                    |
+///      |                +-|-------pause-------+  +--end--> idle                       |
+///      |                +-|-----------------------------abandon_call------------------+
+///      |                | +--unqueue--+
+///      |                |             v
+///      |                +--resume-- waiting <--put_off, take_up--> preparing
 ///      +--cancel--(queued)
 class drain_cycle {
 public:
@@ -26,7 +28,7 @@ public:
         queued,     ///< a worker is to come
         preparing,  ///< a worker sorts, gathers, or settles a call that ended
         calling,    ///< a worker is in a call of the processor
-        waiting,    ///< a batch that was rejected waits for its time, and no worker is here
+        waiting,    ///< no worker is here: for a batch that is out, or one that is offered again at its time
     };
 
     [[nodiscard]] phase now() const noexcept { return phase_; }
@@ -66,9 +68,13 @@ public:
     /// The worker leaves the rest of the drain for another run.
     void pause() noexcept { move(phase::preparing, phase::queued); }
 
-    /// A batch waits for its time.
+    /// There is nothing to do before a batch that is out has its outcome, or one that is to be offered again its time.
     void put_off() noexcept { move(phase::preparing, phase::waiting); }
     void resume() noexcept { move(phase::waiting, phase::queued); }
+    /// The same where the worker has not come yet.
+    void unqueue() noexcept { move(phase::queued, phase::waiting); }
+    /// Who ends the last batch that is out goes on as a worker would.
+    void take_up() noexcept { move(phase::waiting, phase::preparing); }
 
     /// The index of the next batch, from 0.
     std::size_t next_batch() noexcept { return batches_++; }

@@ -13,31 +13,28 @@ namespace tidefall::inline v0::detail {
 
 /// What became of every value that left the write table of one partition. The law of conservation:
 ///
-///     taken == processed + failed + dropped + rest + in calls
+///     taken == processed + failed + dropped + fresh + again + in calls
 ///
-/// `rest` is what no call has: what the drained tables hold, and a batch that is to be offered again.
+/// `fresh` is what no call has had: what the drained tables hold. `again` is what is to be offered again.
 class drain_ledger {
 public:
     // ---- values move
 
     /// Out of the write table into the drained ones, which were empty.
     void take(std::size_t size) noexcept {
-        assert(rest_ == 0);
+        assert(rest() == 0);
         now_.taken += size;
-        swapped_ = rest_ = size;
+        swapped_ = fresh_ = size;
         if (size > 0) ++swaps_;
     }
-    void hand_to_call(std::size_t size) noexcept {
-        assert(size <= rest_);
-        rest_ -= size;
-        in_calls_ += size;
-    }
+    void hand_to_call(std::size_t size) noexcept { move_to_call(fresh_, size); }
+    void hand_to_call_again(std::size_t size) noexcept { move_to_call(again_, size); }
     /// Of the values of a call that ended so many were processed and so many have failed; so many are offered again.
     void settle_call(std::size_t processed, std::size_t failed, std::size_t again) noexcept {
         leave_call(processed + failed + again);
         now_.processed += processed;
         now_.failed += failed;
-        rest_ += again;
+        again_ += again;
     }
     /// The values of the call have failed, although it goes on.
     void abandon_call(std::size_t size) noexcept {
@@ -50,18 +47,16 @@ public:
         assert(size <= late_);
         late_ -= size;
     }
-    /// The rest fails, or so much of it. Returns how much that is: none if it was dropped before.
-    std::size_t fail_rest() noexcept { return fail_of_rest(rest_); }
-    std::size_t fail_of_rest(std::size_t size) noexcept {
-        auto const failed = (std::min)(size, rest_);
-        now_.failed += failed;
-        rest_ -= failed;
-        return failed;
-    }
-    /// The same, dropped.
+    /// What no call has had fails, or so much of what was to be offered again. Returns how much that is: none if it was
+    /// dropped before.
+    std::size_t fail_fresh() noexcept { return fail(fresh_, fresh_); }
+    std::size_t fail_again(std::size_t size) noexcept { return fail(again_, size); }
+    /// Both are dropped.
     std::size_t drop_rest() noexcept {
-        now_.dropped += rest_;
-        return std::exchange(rest_, 0);
+        auto const dropped = rest();
+        now_.dropped += dropped;
+        fresh_ = again_ = 0;
+        return dropped;
     }
     /// Dropped where they waited.
     std::size_t drop_waiting(std::size_t size) noexcept {
@@ -76,14 +71,15 @@ public:
     // ---- what is asked
 
     [[nodiscard]] std::size_t swapped() const noexcept { return swapped_; }  ///< by the newest swap that took any
-    [[nodiscard]] std::size_t rest() const noexcept { return rest_; }
-    [[nodiscard]] std::uint64_t swaps() const noexcept { return swaps_; }  ///< that took any
+    [[nodiscard]] std::size_t fresh() const noexcept { return fresh_; }
+    [[nodiscard]] std::size_t rest() const noexcept { return fresh_ + again_; }  ///< what no call has
+    [[nodiscard]] std::uint64_t swaps() const noexcept { return swaps_; }        ///< that took any
     [[nodiscard]] bool has_dropped() const noexcept { return now_.dropped > 0; }
     [[nodiscard]] bool has_late_calls() const noexcept { return late_ > 0; }
     [[nodiscard]] std::uint64_t abandoned() const noexcept { return now_.abandoned; }
     [[nodiscard]] std::uint64_t in_flight() const noexcept {
         auto const open = now_.taken - now_.processed - now_.failed - now_.dropped;
-        assert(open == rest_ + in_calls_);
+        assert(open == rest() + in_calls_);
         return open;
     }
 
@@ -125,10 +121,23 @@ private:
         in_calls_ -= size;
     }
 
+    void move_to_call(std::size_t& from, std::size_t size) noexcept {
+        assert(size <= from);
+        from -= size;
+        in_calls_ += size;
+    }
+    std::size_t fail(std::size_t& of, std::size_t size) noexcept {
+        auto const failed = (std::min)(size, of);
+        now_.failed += failed;
+        of -= failed;
+        return failed;
+    }
+
     totals now_;
     totals at_close_;
     std::size_t swapped_ = 0;
-    std::size_t rest_ = 0;
+    std::size_t fresh_ = 0;
+    std::size_t again_ = 0;
     std::size_t in_calls_ = 0;
     std::uint64_t late_ = 0;  ///< the part of `abandoned` whose calls have not returned
     std::uint64_t swaps_ = 0;

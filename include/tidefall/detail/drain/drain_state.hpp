@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <tidefall/detail/drain/call_in_progress.hpp>
+#include <tidefall/detail/drain/calls_in_progress.hpp>
 #include <tidefall/detail/drain/drain_cycle.hpp>
 #include <tidefall/detail/drain/drain_ledger.hpp>
 #include <tidefall/detail/drain/stop_state.hpp>
@@ -23,11 +23,13 @@ namespace tidefall::inline v0::detail {
 /// Nothing under the mutex runs code of the user's or waits. What is decided there is returned, and whoever called does
 /// it without the mutex (decisions.hpp).
 ///
-/// Who may do what. `drain_cycle` has the states of a drain. In `preparing` its worker owns the drained tables and
-/// the batch that is to be offered again; it sorts and gathers without a lock. In all others whoever holds the mutex
-/// may drop the rest of them, which is how a stop expires beside a call that hangs; the worker then finds its call
-/// `taken_over`. A call that took too
-/// long may be abandoned: it goes on beside the drain, which another worker takes up, and finds itself `late`.
+/// Who may do what. `drain_cycle` has the states of a drain. In `preparing` its worker owns the drained tables, where
+/// it sorts and gathers without a lock. In all others whoever holds the mutex may drop the rest of them, which is how a
+/// stop expires beside a call that hangs; the worker then finds its call `taken_over`. A call that took too long may be
+/// abandoned: it goes on beside the drain, which another worker takes up, and finds itself `late`.
+///
+/// A batch that is completed later belongs to whoever completes it, and is out until its values have gone where they
+/// go. A drain in which there is nothing to do meanwhile is `waiting`: whatever may end that calls `look_further`.
 ///
 /// Order of locks: buffer_core, this mutex, then stripes, timers or jobs.
 class drain_state {
@@ -68,10 +70,48 @@ protected:
         if (!stop_.is_closed()) set_alarm();
     }
 
-    /// The batch that waits is offered again, behind the work that is queued.
+    // ---- a drain without a worker
+
+    /// A worker has nothing to do for now.
+    void put_off() noexcept {
+        cycle_.put_off();
+        calls_.out() == 0 ? unwatch() : watch();
+        if (!stop_.is_expired()) schedule_.jobs.expect();
+        look_further();
+    }
+
+    /// What a drain waits for may have come: then a worker is to go on, behind the work that is queued. False if not.
+    bool look_further() noexcept {
+        if (!is(phase::waiting) || stop_.is_expired()) return false;
+        if (!may_go_on()) {
+            plan_retry();
+            return false;
+        }
+        resume();
+        return true;
+    }
+
     void resume() noexcept {
         cycle_.resume();
-        schedule_.jobs.post(task_);
+        schedule_.jobs.post_expected(task_);
+    }
+
+    /// A batch that is to be offered again keeps its place: none is handed out before it.
+    [[nodiscard]] bool may_hand_out() const noexcept { return !calls_.is_parting() && calls_.out() < max_in_flight_; }
+    [[nodiscard]] bool is_due(call_in_progress const& waiting) const noexcept {
+        return stop_.is_closed() || waiting.is_due() || (!schedule_.manual() && waiting.again_at() <= schedule_.now());
+    }
+    [[nodiscard]] bool may_go_on() const noexcept {
+        if (auto const* const first = calls_.first_waiting()) return may_hand_out() && is_due(*first);
+        return ledger_.fresh() > 0 ? may_hand_out() : calls_.out() == 0;
+    }
+
+    /// Has the timer look when the first of those that wait may be offered again.
+    void plan_retry() noexcept {
+        auto const* const first = calls_.first_waiting();
+        if (first == nullptr || is_due(*first)) return;
+        plan_.retry_at(first->again_at());
+        set_alarm();
     }
 
     std::size_t drop_waiting() noexcept { return ledger_.drop_waiting(tables_.expire(schedule_.now())); }
@@ -86,9 +126,17 @@ protected:
     }
 
     /// Has the watchdog look when the call is too late, by its own time or by that of the stop.
+    void watch(call_in_progress const& call) noexcept {
+        auto at = call.times_out_at();
+        if (stop_.is_closed() && call.signal_is_unspent()) at = (std::min)(at, stop_.deadline());
+        watch_until(at);
+    }
+    /// The same for all that are out, and for what waits beside them.
     void watch() noexcept {
-        auto at = call_.times_out_at();
-        if (stop_.is_closed() && call_.signal_is_unspent()) at = (std::min)(at, stop_.deadline());
+        for (auto const* const one : calls_.all_out()) watch(*one);
+        if (is(phase::waiting) && stop_.is_closed() && !stop_.is_expired()) watch_until(stop_.deadline());
+    }
+    void watch_until(time_point at) noexcept {
         // An alarm that is set already and sounds too early costs less than moving it with every call.
         if (at >= watched_until_) return;
         watched_until_ = at;
@@ -112,11 +160,13 @@ protected:
     drain_cycle cycle_;
     drain_ledger ledger_;
     stop_state stop_;
-    call_in_progress call_;
+    calls_in_progress calls_;
     time_point swapped_at_{};             ///< when the drain began
     time_point watched_until_ = never;    ///< when the watchdog looks
     std::shared_ptr<void> spare_tables_;  ///< the partition's own type
     std::size_t batch_size_ = 1;
+    std::size_t max_in_flight_ = 1;
+    std::size_t late_batches_ = 0;  ///< abandoned while no worker was in their calls, and not completed
     nanoseconds overflow_timeout_{};
 };
 

@@ -118,11 +118,13 @@ public:
         return std::any_of(all_.begin(), all_.end(), [](auto const& one) { return one->control_.is_in_use(); });
     }
 
-    /// After a stop: waits for the calls that run all the same. After so long it says so.
+    /// After a stop: waits for the calls that run all the same, and the batches that are out. After so long it says so.
+    /// A manual runtime leaves such batches.
     void wait_for_calls(nanoseconds until_said) const noexcept {
         if (!is_in_use()) return;
         for (auto const& one : all_) one->stop_running_call();
-        auto const ended = [&] { return !is_in_use(); };
+        bool const leaves_batches = core_->schedule->manual();  // nobody else has the time in which they end
+        auto const ended = [&] { return leaves_batches ? !is_running() : !is_in_use(); };
         if (core_->wait_for(ended, until_said)) return;
         std::fprintf(stderr,
                      "tidefall: buffer \"%s\" is being destroyed and waits for a call of its processor that does not "
@@ -137,6 +139,10 @@ public:
     }
 
 private:
+    [[nodiscard]] bool is_running() const noexcept {
+        return std::any_of(all_.begin(), all_.end(), [](auto const& one) { return one->control_.is_running(); });
+    }
+
     [[nodiscard]] std::uint64_t abandoned() const noexcept {
         std::uint64_t total = 0;
         for (auto const& one : all_) total += one->control_.abandoned();

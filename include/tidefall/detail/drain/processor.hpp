@@ -3,6 +3,7 @@
 // The user's callables, with their types erased: which form a processor has is decided when it is compiled.
 #pragma once
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/detail/base/stop_signal.hpp>
 #include <tidefall/processor.hpp>
 #include <tidefall/results.hpp>
@@ -24,7 +25,7 @@ struct call_context {
     batch_result& result;
 };
 
-/// What the engine calls. Exactly one of the two is used, as `takes_table` says.
+/// What the engine calls. Exactly one of the three is used, as `takes_table` and `takes_async` say.
 template <typename Table>
 class processor {
 public:
@@ -36,9 +37,11 @@ public:
     virtual ~processor() = default;
 
     [[nodiscard]] virtual bool takes_table() const noexcept = 0;
+    [[nodiscard]] virtual bool takes_async() const noexcept = 0;
     [[nodiscard]] virtual bool takes_token() const noexcept = 0;
     virtual void process(std::span<value_type> batch, call_context const& call) = 0;
     virtual void process(delivered_table<Table>&& table, call_context const& call) = 0;
+    virtual void process(async_batch<value_type>&& batch) = 0;
 };
 
 template <typename Table, typename F>
@@ -50,7 +53,8 @@ public:
     explicit processor_of(G&& f) : f_(std::forward<G>(f)) {}
 
     [[nodiscard]] bool takes_table() const noexcept override { return form.what == taken_as::table; }
-    [[nodiscard]] bool takes_token() const noexcept override { return form.takes_token(); }
+    [[nodiscard]] bool takes_async() const noexcept override { return form.what == taken_as::async; }
+    [[nodiscard]] bool takes_token() const noexcept override { return form.takes_token() || takes_async(); }
 
     void process(std::span<value_type> batch, [[maybe_unused]] call_context const& call) override {
         if constexpr (form.what == taken_as::batch)
@@ -66,6 +70,13 @@ public:
             hand_over(std::move(table), call);
         else
             static_cast<void>(table);
+    }
+
+    void process(async_batch<value_type>&& batch) override {
+        if constexpr (form.what == taken_as::async)
+            static_cast<void>(std::invoke(f_, std::move(batch)));
+        else
+            static_cast<void>(batch);
     }
 
 private:

@@ -4,6 +4,7 @@
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/call_services.hpp>
+#include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/telemetry.hpp>
 
@@ -75,6 +76,13 @@ public:
         failed(failure_reason::exception, size);
     }
 
+    /// A call threw whose batch ends otherwise.
+    void threw_without_batch(std::exception_ptr const& error) noexcept {
+        if (!core_.observed()) return;
+        core_.tell_exception(
+            {.buffer = core_.name, .partition = partition_, .monotonic_time = now(), .error = error, .size = 0});
+    }
+
     /// The processor took the rest of a batch.
     void rejected(std::exception_ptr const& error, std::size_t size) noexcept {
         failed(failure_reason::rejected, size, error);
@@ -137,6 +145,12 @@ public:
                             std::exception_ptr const& error = nullptr) noexcept {
         show_undelivered(values, reason, error);
         std::destroy(values.begin(), values.end());
+    }
+
+    /// The same with all that the tables hold.
+    void return_all_of(drained_tables<Table>& tables, failure_reason reason,
+                       std::exception_ptr const& error = nullptr) noexcept {
+        for (auto run = tables.take(); !run.empty(); run = tables.take()) return_undelivered(run, reason, error);
     }
 
     /// Returns values that stay the caller's.

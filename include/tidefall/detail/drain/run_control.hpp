@@ -11,8 +11,8 @@
 
 namespace tidefall::inline v0::detail {
 
-/// What a partition's workers, and the watchdog beside them, ask of its control: whether a drain is to be run, a call
-/// made, and whose the rest is once it has ended. See `drain_state`.
+/// What a partition's workers, whoever completes a batch, and the watchdog beside them, ask of its control: what is to
+/// be done next, and whose the rest is once a call has ended. See `drain_state`.
 class run_control : public drain_state {
 public:
     /// A worker takes up a drain that was queued.
@@ -23,7 +23,6 @@ public:
                          .is_first = cycle_.start_run(),
                          .trigger = cycle_.trigger(),
                          .swapped = ledger_.swapped(),
-                         .rest = ledger_.rest(),
                          .drain = ledger_.swaps(),
                          .swapped_at = swapped_at_};
         if (result.is_first && stop_.is_over(schedule_.now())) {
@@ -33,96 +32,180 @@ public:
         return result;
     }
 
-    [[nodiscard]] std::size_t batch_size() const noexcept {
+    /// What its worker does next, until that time. `whole`: what no call has had makes one batch.
+    next_step next(time_point until, bool whole) noexcept {
         lock_guard const lock(mutex_);
-        return batch_size_;
+        using order = next_step::order;
+        if (stop_.is_closed() && stop_.is_over(schedule_.now())) return {.what = order::expired, .lost = expire_here()};
+        if (!may_go_on()) return {.what = order::wait};
+        auto const* const waiting = calls_.first_waiting();
+        if (waiting == nullptr && ledger_.fresh() == 0) return {.what = order::end};
+        if (until != never && has_passed(until, schedule_.now())) return {.what = order::pause};
+        if (waiting != nullptr) return {.what = order::offer, .size = waiting->size(), .call = calls_.take_waiting()};
+        auto const size = whole ? ledger_.fresh() : (std::min)(batch_size_, ledger_.fresh());
+        return {.what = order::cut, .size = size};
     }
 
-    /// Has a token ready for the next call: one that was stopped serves no other. May throw for memory.
-    void renew_signal() {
-        stop_signal fresh;
-        {
-            lock_guard const lock(mutex_);
-            if (!call_.needs_signal()) return;
-        }
-        fresh.renew();
-        lock_guard const lock(mutex_);
-        call_.exchange_signal(fresh);
-    }
-    /// For the next call. Its worker alone writes it.
-    [[nodiscard]] stop_signal const& signal() const noexcept { return call_.signal(); }
-
-    /// `is_new`: with a batch that is handed out for the first time.
-    call_entry enter_call(std::size_t size, bool is_new) noexcept {
+    /// The call is made, with so many values: `cut` from the drained tables, or offered again.
+    call_entry enter_call(call_in_progress& call, std::size_t size, bool is_cut) noexcept {
         lock_guard const lock(mutex_);
         auto const now = schedule_.now();
         if (stop_.is_over(now)) return {.ticket = std::nullopt, .lost = expire_here()};
         cycle_.enter_call();
-        ledger_.hand_to_call(size);
-        auto const number = call_.begin(size, now, schedule_.worker_here());
-        watch();
-        auto const index = is_new ? cycle_.next_batch() : 0;
-        return {.ticket = call_ticket{number, size, index, stop_.is_closed()}};
+        if (is_cut) {
+            ledger_.hand_to_call(size);
+            call.set_index(size > 0 ? cycle_.next_batch() : 0);
+        } else {
+            ledger_.hand_to_call_again(size);
+        }
+        calls_.begin(call, size, now, schedule_.worker_here());
+        watch(call);
+        return {.ticket = call_ticket{size, ledger_.rest(), stop_.is_closed()}};
     }
 
     /// No timeout is declared for the call any more. False where one was, or the call was abandoned.
-    bool settle_call(call_ticket const& call) noexcept {
+    bool settle_call(call_in_progress& call) noexcept {
         auto const now = schedule_.now();
         lock_guard const lock(mutex_);
-        return call_.is(call.number) && call_.settle(now);
+        return call.is_open() && call.settle(now);
     }
-    [[nodiscard]] bool is_abandoned(call_ticket const& call) const noexcept {
+    [[nodiscard]] bool is_abandoned(call_in_progress const& call) const noexcept {
         lock_guard const lock(mutex_);
-        return !call_.is(call.number);
+        return call.is_late();
     }
 
-    call_end leave_call(call_ticket const& call, call_outcome const& came) noexcept {
+    // ---- a call that returns with the outcome of its batch
+
+    call_end leave_call(call_in_progress& call, call_ticket const& ticket, call_outcome const& came) noexcept {
         auto const now = schedule_.now();
         lock_guard const lock(mutex_);
-        if (!call_.is(call.number)) return {.rest = call_end::owner::late};
+        if (call.is_late()) return {.rest = call_end::owner::late};
         cycle_.leave_call();
-        auto const result = call_.end(now);
-        bool const failed = result.timed_out || came.threw;
-        bool const expired = stop_.is_expired();
-        auto const again = failed || expired || call.is_last ? 0 : came.rejected;
-        auto const lost = failed ? call.size : came.rejected + came.refused - again;
-        ledger_.settle_call(call.size - lost - again, lost, again);
-        return {.rest = expired ? call_end::owner::taken_over : call_end::owner::mine,
-                .timed_out = result.timed_out,
-                .unnoticed = result.unnoticed,
-                .offers_again = again > 0,
-                .duration = result.duration};
-    }
-    void late_call_returned(call_ticket const& call) noexcept {
-        if (auto* const here = schedule_.worker_here()) schedule_.jobs.late_call_returned(*here);
-        lock_guard const lock(mutex_);
-        ledger_.late_call_returned(call.size);
+        call.leave();
+        auto const result = settle(call, ticket, came, now);
+        if (!result.offers_again) calls_.take_back(call);
+        return result;
     }
 
-    /// Sorting or gathering threw: the rest fails. Returns how much that is: none where it was dropped before.
-    std::size_t fail_rest() noexcept {
+    // ---- a call that returns, and a batch that is completed, before or after it, perhaps on another thread
+
+    /// The batch has its outcome. Its values are the caller's to destroy or return; then `finish`, or `offer_again`.
+    call_end complete(call_in_progress& call, call_ticket const& ticket, call_outcome const& came) noexcept {
+        auto const now = schedule_.now();
         lock_guard const lock(mutex_);
-        return ledger_.fail_rest();
-    }
-    /// The same for a part of it, a batch that was to be offered again.
-    std::size_t fail_of_rest(std::size_t size) noexcept {
-        lock_guard const lock(mutex_);
-        return ledger_.fail_of_rest(size);
+        if (call.is_late()) return {.rest = call_end::owner::late};
+        return settle(call, ticket, came, now);
     }
 
-    /// Leaves the rest of the drain until a batch of it may be offered again, at once where the partition is closed.
-    /// False, and it is the caller's, where it was dropped.
-    bool put_off(nanoseconds delay) noexcept {
+    /// The values have gone where they go. True if the drain is the caller's to end: nobody else comes.
+    bool finish(call_in_progress& call) noexcept {
+        lock_guard const lock(mutex_);
+        call.finish();
+        if (call.is_inside()) return false;  // `leave_later_call` goes on
+        calls_.take_back(call);
+        calls_.put_aside(call);
+        if (is(phase::waiting) && stop_.is_expired() && calls_.out() == 0) {
+            cycle_.take_up();
+            return true;
+        }
+        look_further();
+        return false;
+    }
+
+    /// The worker has returned from the call.
+    call_return leave_later_call(call_in_progress& call) noexcept {
+        auto* const here = schedule_.worker_here();
+        lock_guard const lock(mutex_);
+        call_return result{.late = call.is_late(), .taken_over = stop_.is_expired(), .is_given_up = call.is_given_up()};
+        call.leave();
+        if (result.late) {
+            if (here != nullptr) schedule_.jobs.late_call_returned(*here);
+            if (call.is_finished()) forget_late(call);
+            return result;
+        }
+        cycle_.leave_call();
+        if (call.is_finished()) {
+            calls_.take_back(call);
+            result.is_free = true;
+        } else if (call.waits_for_return()) {
+            calls_.take_back(call);
+            result.offers_again = !result.taken_over;
+            result.is_dropped = result.taken_over;
+            if (result.offers_again) calls_.wait(call);
+        }
+        return result;
+    }
+
+    /// The batch is given up, which fails it: at once, or, where its call runs, when that returns; then it is false.
+    bool give_up(call_in_progress& call) noexcept {
+        lock_guard const lock(mutex_);
+        if (!call.is_inside()) return true;
+        call.give_up();
+        return false;
+    }
+
+    // ---- both
+
+    /// The values that are to be offered again lie side by side. False, and they are the caller's to return, where they
+    /// were dropped.
+    bool offer_again(call_in_progress& call) noexcept {
         lock_guard const lock(mutex_);
         if (stop_.is_expired()) return false;
-        cycle_.put_off();
-        unwatch();
-        if (stop_.is_closed() || (delay <= nanoseconds::zero() && !schedule_.manual())) {
-            resume();
+        if (call.is_inside()) {
+            call.wait_for_return();
         } else {
-            plan_.retry_at(later(schedule_.now(), (std::max)(delay, nanoseconds::zero())));
-            set_alarm();
+            calls_.take_back(call);
+            calls_.wait(call);
+            look_further();
         }
+        return true;
+    }
+
+    /// It went on beside the drain, and what it had was returned.
+    void late_call_returned(call_in_progress& call) noexcept {
+        if (auto* const here = schedule_.worker_here()) schedule_.jobs.late_call_returned(*here);
+        lock_guard const lock(mutex_);
+        call.leave();
+        ledger_.late_call_returned(call.size());
+        forget_late(call);
+    }
+    void late_batch_completed(call_in_progress& call) noexcept {
+        lock_guard const lock(mutex_);
+        ledger_.late_call_returned(call.size());
+        call.finish();
+        if (!call.is_inside()) forget_late(call);
+    }
+
+    /// One that serves no batch, null if there is none.
+    [[nodiscard]] call_in_progress* take_idle() noexcept {
+        lock_guard const lock(mutex_);
+        return calls_.take_idle();
+    }
+    /// The worker needs it no more.
+    void put_aside(call_in_progress& call) noexcept {
+        lock_guard const lock(mutex_);
+        calls_.put_aside(call);
+    }
+
+    /// Sorting or gathering threw: what no call has had fails. Returns how much that is: none where it was dropped.
+    std::size_t fail_fresh() noexcept {
+        lock_guard const lock(mutex_);
+        return ledger_.fail_fresh();
+    }
+    /// The same for a batch that was to be offered again.
+    std::size_t fail_again(std::size_t size) noexcept {
+        lock_guard const lock(mutex_);
+        return ledger_.fail_again(size);
+    }
+
+    // ---- the worker leaves
+
+    /// Leaves the rest of the drain until there is something to do. False, and it is the caller's, where it was
+    /// dropped.
+    bool wait() noexcept {
+        lock_guard const lock(mutex_);
+        if (stop_.is_expired()) return false;
+        put_off();
         return true;
     }
 
@@ -141,10 +224,24 @@ public:
         schedule_.jobs.post(task_);
     }
 
+    /// Takes the batches that wait out of the control, one by one, for the caller to return. Null if there is none.
+    [[nodiscard]] call_in_progress* take_waiting() noexcept {
+        lock_guard const lock(mutex_);
+        return calls_.take_waiting();
+    }
+
     /// The tables that take the place of those which a late call may look at; null: there is no such call.
     [[nodiscard]] std::shared_ptr<void> take_spare_tables() noexcept {
         lock_guard const lock(mutex_);
         return std::move(spare_tables_);
+    }
+
+    /// Nothing is left that no call has. True if the drain is over; otherwise who completes the last batch goes on.
+    drain_rest reach_end() noexcept {
+        lock_guard const lock(mutex_);
+        if (calls_.out() == 0) return {.is_over = true};
+        put_off();
+        return {.is_over = false, .announces = stop_.is_expired() && stop_.claim_end()};
     }
 
     /// The drain is over; what was requested meanwhile follows at once. True if the caller is to announce the end of
@@ -160,33 +257,53 @@ public:
         return claim_end();
     }
 
+    /// How many values the drain took.
+    [[nodiscard]] std::size_t swapped() const noexcept {
+        lock_guard const lock(mutex_);
+        return ledger_.swapped();
+    }
+
     // ---- the watchdog
 
-    overdue_call look_at_call(time_point now) noexcept {
+    /// One that is overdue, and was not found before; until there is none.
+    overdue_call look_at_calls(time_point now) noexcept {
         lock_guard const lock(mutex_);
         unwatch();
-        if (!is(phase::calling)) return {};
         overdue_call found;
-        found.timed_out = call_.time_out(now);
-        found.stops_token = call_.signal_is_unspent() && (found.timed_out || stop_.is_past_deadline(now));
-        if (found.stops_token) found.signal = call_.spend_signal();
-        found.size = call_.size();
-        found.call = call_.who();
+        bool const is_past_stop = stop_.is_past_deadline(now);
+        for (auto* const call : calls_.all_out()) {
+            found.timed_out = call->time_out(now);
+            found.stops_token = call->signal_is_unspent() && (found.timed_out || is_past_stop);
+            if (!found.timed_out && !found.stops_token) continue;
+            if (found.stops_token) found.signal = call->spend_signal();
+            found.size = call->size();
+            found.call = call->who();
+            break;
+        }
+        if (is(phase::waiting) && is_past_stop && !stop_.is_expired()) resume();  // what waits is dropped
         watch();
         return found;
     }
 
-    /// The values of the call have failed, and another worker goes on with the rest. Does nothing where the call has
-    /// returned meanwhile, or where there is no other worker. `tables` take the place of the drained ones, which the
+    /// The values of the call have failed, and another worker goes on with the rest. Does nothing where the batch has
+    /// its outcome meanwhile, or where there is no other worker. `tables` take the place of the drained ones, which the
     /// call may look at.
-    void abandon_call(call_in_progress::identity call, std::shared_ptr<void> tables) noexcept {
+    void abandon_call(call_in_progress::identity const& found, std::shared_ptr<void> tables) noexcept {
         lock_guard const lock(mutex_);
-        if (!is(phase::calling) || !call_.is(call.number) || stop_.is_expired()) return;
-        if (!schedule_.jobs.abandon_call(*call.worker, task_)) return;
-        ledger_.abandon_call(call_.abandon());
+        auto* const call = calls_.find(found.number);
+        if (call == nullptr || !call->is_open() || stop_.is_expired()) return;
+        if (!call->is_inside()) {
+            if (late_batches_ >= max_in_flight_) return;
+            ++late_batches_;
+            call->count_late();
+        } else {
+            if (call->who().worker == nullptr || !schedule_.jobs.abandon_call(*call->who().worker, task_)) return;
+            cycle_.abandon_call();
+        }
+        calls_.take_back(*call);
+        ledger_.abandon_call(call->abandon());
         spare_tables_.swap(tables);  // those of an earlier call are destroyed after the lock, with the parameter
-        cycle_.abandon_call();
-        unwatch();
+        look_further();
     }
 
 protected:
@@ -195,9 +312,31 @@ protected:
 private:
     // The mutex is held in these.
 
+    call_end settle(call_in_progress& call, call_ticket const& ticket, call_outcome const& came,
+                    time_point now) noexcept {
+        auto const result = call.end(now);
+        bool const failed = result.timed_out || came.threw;
+        bool const expired = stop_.is_expired();
+        auto const again = failed || expired || ticket.is_last ? 0 : came.rejected;
+        auto const lost = failed ? ticket.size : came.rejected + came.refused - again;
+        ledger_.settle_call(ticket.size - lost - again, lost, again);
+        if (again > 0) calls_.part(call, later(now, (std::max)(came.delay, nanoseconds::zero())), again);
+        return {.rest = expired ? call_end::owner::taken_over : call_end::owner::mine,
+                .timed_out = result.timed_out,
+                .unnoticed = result.unnoticed,
+                .offers_again = again > 0,
+                .duration = result.duration};
+    }
+
     void leave_rest() noexcept {
         cycle_.pause();
-        unwatch();
+        if (calls_.out() == 0) unwatch();
+    }
+
+    void forget_late(call_in_progress& call) noexcept {
+        if (call.is_counted_late()) --late_batches_;
+        call.forget();
+        calls_.put_aside(call);
     }
 
     /// By a worker that finds the deadline passed. Returns how many values are lost that were not before.

@@ -31,6 +31,22 @@ public:
         append(job);
     }
 
+    /// A job will be posted by `post_expected`: until then, or `expect_no_more`, workers stay. For each call of this
+    /// one there is one of those.
+    void expect() noexcept {
+        lock_guard const lock(mutex_);
+        ++expected_;
+    }
+    void post_expected(task& job) noexcept {
+        lock_guard const lock(mutex_);
+        --expected_;
+        append(job);
+    }
+    void expect_no_more() noexcept {
+        lock_guard const lock(mutex_);
+        if (--expected_ == 0 && shut_down_) posted_.notify_all();
+    }
+
     /// The next job, or null if there is none now.
     [[nodiscard]] std::shared_ptr<task> take() noexcept {
         lock_guard const lock(mutex_);
@@ -80,7 +96,7 @@ public:
     }
 
     /// For a worker: waits for a job. Null if it is to leave, and is counted no more: there are more workers than are
-    /// wanted, or, after `shut_down`, no job is left.
+    /// wanted, or, after `shut_down`, no job is left or expected.
     [[nodiscard]] std::shared_ptr<task> wait() noexcept {
         unique_lock lock(mutex_);
         for (;;) {
@@ -91,7 +107,7 @@ public:
                 return nullptr;
             }
             if (!jobs_.empty()) return unlink(*jobs_.front());
-            if (shut_down_) {
+            if (has_ended()) {
                 --alive_;
                 return nullptr;
             }
@@ -158,16 +174,16 @@ public:
     /// True if a worker should be started.
     [[nodiscard]] bool lacks_workers() noexcept {
         lock_guard const lock(mutex_);
-        return alive_ < wanted_ && !(shut_down_ && jobs_.empty());
+        return alive_ < wanted_ && !has_ended();
     }
 
     /// True if there is no worker, and none will come.
     [[nodiscard]] bool is_deserted() noexcept {
         lock_guard const lock(mutex_);
-        return shut_down_ && jobs_.empty() && alive_ + late_workers_ == 0;
+        return has_ended() && alive_ + late_workers_ == 0;
     }
 
-    /// From now on workers leave once no job is left.
+    /// From now on workers leave once no job is left, and none is expected.
     void shut_down() noexcept {
         lock_guard const lock(mutex_);
         shut_down_ = true;
@@ -192,6 +208,9 @@ private:
         return std::move(job.kept_while_queued_);
     }
 
+    /// No job is left, and none will come.
+    [[nodiscard]] bool has_ended() const noexcept { return shut_down_ && jobs_.empty() && expected_ == 0; }
+
     [[nodiscard]] bool has_surplus() const noexcept { return alive_ > wanted_ + spares_; }
 
     void look_again() noexcept {
@@ -202,6 +221,7 @@ private:
     condition_variable posted_;
     // Guarded by mutex_.
     std::list<task*> jobs_;
+    std::size_t expected_ = 0;      ///< jobs that will be posted
     std::size_t wanted_ = 0;        ///< workers
     std::size_t spares_ = 0;        ///< workers beside them, while calls are being abandoned
     std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
