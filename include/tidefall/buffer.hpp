@@ -128,6 +128,7 @@ public:
         if constexpr (processor_for<Processor, Table> &&
                       std::is_constructible_v<std::decay_t<Undelivered>, Undelivered>) {
             detail::validate(how);
+            if constexpr (!detail::weighed<Table>) detail::require_no_weights(how);
             if (!std::has_single_bit(stripes) || stripes > max_stripes) {
                 throw invalid_options("stripes", std::to_string(stripes), "a power of two up to 4096");
             }
@@ -201,6 +202,7 @@ public:
     void
     update_options(options_update const& update) {
         detail::validate(update);
+        if constexpr (!detail::weighed<Table>) detail::require_no_weights(update);
         if (core_->home.left()) return;
         if (update.shutdown_timeout) {
             // Relaxed: one value that stands for itself.
@@ -308,6 +310,14 @@ protected:
         return write(to, f, never_changes_only{});
     }
 
+    /// The same for a value of that weight, which `f` adds to the table's (`table.hpp`).
+    template <typename F>
+    write_status write_weighed(route to, std::size_t weight, F&& f) {
+        auto one = [&](Table& table, std::size_t) { return f(table); };
+        never_changes_only changes_only;
+        return writes_->write_some(to.stripe, 1, one, changes_only, weight).status;
+    }
+
     /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
     /// the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
     template <typename F>
@@ -381,6 +391,7 @@ private:
                                        std::move(process), std::move(undelivered));
         leaves_calls_ = how.calls_at_destruction == destruction_action::leave;
         partitions_ = std::make_shared<detail::partition_set<Table> const>(core_, how, stripes);
+        core_->partitions = partitions_;
         writes_.emplace(core_, partitions_, detail::router(core_->places, how.partitions, stripes), how);
         partitions_->start();
     }

@@ -45,10 +45,15 @@ void for_each_text_option(F&& f) {
     f("processing_interval", above_0, &o::processing_interval, &v::processing_interval);
     f("processing_batch_size", "a whole number from 1 to the largest size_t, or all", &o::processing_batch_size,
       &v::processing_batch_size);
+    f("processing_batch_weight", limit, &o::processing_batch_weight, &v::processing_batch_weight);
+    f("max_in_flight", "a whole number from 1 to 1024", &o::max_in_flight, &v::max_in_flight);
     f("processing_timeout", above_0, &o::processing_timeout, &v::processing_timeout);
     f("timeout_action", "wait or abandon", &o::timeout_action, &v::timeout_action);
     f("drain_threshold", limit, &o::drain_threshold, &v::drain_threshold);
+    f("drain_threshold_weight", limit, &o::drain_threshold_weight, &v::drain_threshold_weight);
     f("capacity", limit, &o::capacity, &v::capacity);
+    f("capacity_weight", limit, &o::capacity_weight, &v::capacity_weight);
+    f("total_capacity", limit, &o::total_capacity, &v::total_capacity);
     f("overflow", "block, reject or drop_oldest", &o::overflow, &v::overflow);
     f("overflow_timeout", not_negative, &o::overflow_timeout, &v::overflow_timeout);
     f("shutdown_timeout", not_negative, &o::shutdown_timeout, &v::shutdown_timeout);
@@ -195,7 +200,9 @@ inline void validate_together(options const& all, options_overlay const& read, s
 ///     name                             any text
 ///     partitions                       a whole number
 ///     processing_batch_size            a whole number, or all
-///     drain_threshold, capacity        a whole number, or none
+///     max_in_flight                    a whole number
+///     drain_threshold, capacity, total_capacity, and all that end in weight
+///                                      a whole number, or none
 ///     durations                        a number and ns, us, ms, s, m or h: 500ms, 1.5s; or never
 ///     timeout_action                   wait, abandon
 ///     overflow                         block, reject, drop_oldest

@@ -266,10 +266,15 @@ void print_options(pairs& print, Options const& all) {
     if constexpr (requires { all.partitions; }) one("partitions", all.partitions);
     one("processing_interval", all.processing_interval);
     one("processing_batch_size", all.processing_batch_size);
+    one("processing_batch_weight", all.processing_batch_weight);
+    one("max_in_flight", all.max_in_flight);
     one("processing_timeout", all.processing_timeout);
     if constexpr (requires { all.timeout_action; }) one("timeout_action", all.timeout_action);
     one("drain_threshold", all.drain_threshold);
+    one("drain_threshold_weight", all.drain_threshold_weight);
     one("capacity", all.capacity);
+    one("capacity_weight", all.capacity_weight);
+    one("total_capacity", all.total_capacity);
     if constexpr (requires { all.overflow; }) one("overflow", all.overflow);
     one("overflow_timeout", all.overflow_timeout);
     one("shutdown_timeout", all.shutdown_timeout);
@@ -325,6 +330,7 @@ inline void print_value(pairs& print, buffer_stats const& stats) {
     print("dropped", stats.dropped);
     print("abandoned", stats.abandoned);
     print("pending", stats.pending);
+    if (stats.pending_weight > 0) print("pending_weight", stats.pending_weight);
     print("in_flight", stats.in_flight);
     print("ticks", stats.ticks);
     print("hook_failures", stats.hook_failures);

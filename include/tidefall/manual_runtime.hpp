@@ -32,7 +32,7 @@ public:
     void advance(std::chrono::nanoseconds by) { schedule().advance(by); }
 
 private:
-    manual_runtime() = default;
+    manual_runtime() : runtime(detail::workforce::manual) {}
     friend std::shared_ptr<manual_runtime> make_manual_runtime();
 };
 

@@ -417,6 +417,8 @@ private:
             {"tidefall_buffer_abandoned_values", "gauge", "Failed values whose calls have not returned.",
              &buffer_stats::abandoned},
             {"tidefall_buffer_pending_values", "gauge", "Values that wait for a drain.", &buffer_stats::pending},
+            {"tidefall_buffer_pending_weight", "gauge", "What these weigh, where values have a weight.",
+             &buffer_stats::pending_weight},
             {"tidefall_buffer_in_flight_values", "gauge", "Drained values without an outcome.",
              &buffer_stats::in_flight},
             {"tidefall_buffer_ticks_total", "counter", "Swaps of a table that was not empty.", &buffer_stats::ticks},

@@ -82,6 +82,10 @@ struct options {
     /// Values in one call of the processor. At least 1; 10. The largest `size_t` means all at once. Can be updated.
     std::size_t processing_batch_size = 10;
 
+    /// What the values of one call of the processor weigh together at most; a heavier value is a batch by itself. Only
+    /// with weights (`weighed_by`). None, or at least 1; none. Can be updated.
+    std::optional<std::size_t> processing_batch_weight = {};
+
     /// Batches of one partition that may be out at once, where the processor takes an `async_batch`; other processors
     /// are called with one at a time. More than one gives up the order of completion, not that of handing out. 1 to
     /// 1,024; 1. Can be updated.
@@ -96,8 +100,20 @@ struct options {
     /// Values in one partition that start a drain at once. None, or at least 1; none. Can be updated.
     std::optional<std::size_t> drain_threshold = {};
 
+    /// The weight of the values in one partition that starts a drain at once. Only with weights. None, or at least 1;
+    /// none. Can be updated.
+    std::optional<std::size_t> drain_threshold_weight = {};
+
     /// Values that may wait in one partition's write table. None, or at least 1; none. Can be updated.
     std::optional<std::size_t> capacity = {};
+
+    /// What the values that wait in one partition's write table may weigh. A value that would exceed it finds the
+    /// partition full, unless that is empty. Only with weights. None, or at least 1; none. Can be updated.
+    std::optional<std::size_t> capacity_weight = {};
+
+    /// Values that may wait in the write tables of all partitions together, beside `capacity`; overshot by one value
+    /// for each writer at the same time at most. None, or at least 1; none. Can be updated.
+    std::optional<std::size_t> total_capacity = {};
 
     /// What a write to a full partition does. `drop_oldest` only with a capacity and on a queue in insertion order.
     overflow_policy overflow = overflow_policy::block;
@@ -124,18 +140,22 @@ struct options {
 };
 
 /// Some of the options, to be laid over others: what it names replaces what is there, and everything else stays. Each
-/// field of `options` is here, in the same order, which is that of designated initialisers. For `drain_threshold` and
-/// `capacity`, `std::optional<std::size_t>{}` takes the limit away; for `telemetry` and `runtime`, a null pointer does.
+/// field of `options` is here, in the same order, which is that of designated initialisers. For a limit
+/// that may be none, `std::optional<std::size_t>{}` takes it away; for `telemetry` and `runtime`, a null pointer does.
 struct options_overlay {
     std::optional<std::string> name = {};
     std::optional<std::size_t> partitions = {};
     std::optional<std::chrono::nanoseconds> processing_interval = {};
     std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::optional<std::size_t>> processing_batch_weight = {};
     std::optional<std::size_t> max_in_flight = {};
     std::optional<std::chrono::nanoseconds> processing_timeout = {};
     std::optional<tidefall::timeout_action> timeout_action = {};
     std::optional<std::optional<std::size_t>> drain_threshold = {};
+    std::optional<std::optional<std::size_t>> drain_threshold_weight = {};
     std::optional<std::optional<std::size_t>> capacity = {};
+    std::optional<std::optional<std::size_t>> capacity_weight = {};
+    std::optional<std::optional<std::size_t>> total_capacity = {};
     std::optional<overflow_policy> overflow = {};
     std::optional<std::chrono::nanoseconds> overflow_timeout = {};
     std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
@@ -145,15 +165,19 @@ struct options_overlay {
     std::optional<std::shared_ptr<tidefall::runtime>> runtime = {};
 };
 
-/// A partial update: what it names changes, all or nothing, and everything else stays. For `drain_threshold` and
-/// `capacity`, `std::optional<std::size_t>{}` takes the limit away.
+/// A partial update: what it names changes, all or nothing, and everything else stays. For a limit
+/// that may be none, `std::optional<std::size_t>{}` takes it away.
 struct options_update {
     std::optional<std::chrono::nanoseconds> processing_interval = {};
     std::optional<std::size_t> processing_batch_size = {};
+    std::optional<std::optional<std::size_t>> processing_batch_weight = {};
     std::optional<std::size_t> max_in_flight = {};
     std::optional<std::chrono::nanoseconds> processing_timeout = {};
     std::optional<std::optional<std::size_t>> drain_threshold = {};
+    std::optional<std::optional<std::size_t>> drain_threshold_weight = {};
     std::optional<std::optional<std::size_t>> capacity = {};
+    std::optional<std::optional<std::size_t>> capacity_weight = {};
+    std::optional<std::optional<std::size_t>> total_capacity = {};
     std::optional<std::chrono::nanoseconds> overflow_timeout = {};
     std::optional<std::chrono::nanoseconds> shutdown_timeout = {};
 };
@@ -202,8 +226,15 @@ inline void validate(options_update const& update) {
         throw invalid_options("max_in_flight", std::to_string(*update.max_in_flight), "1 to 1024");
     }
     if (update.processing_timeout) require_positive("processing_timeout", *update.processing_timeout);
-    require_at_least_one("drain_threshold", update.drain_threshold.value_or(std::nullopt), "none, or at least 1");
-    require_at_least_one("capacity", update.capacity.value_or(std::nullopt), "none, or at least 1");
+    auto const limit = [](std::string_view option, std::optional<std::optional<std::size_t>> const& value) {
+        require_at_least_one(option, value.value_or(std::nullopt), "none, or at least 1");
+    };
+    limit("processing_batch_weight", update.processing_batch_weight);
+    limit("drain_threshold", update.drain_threshold);
+    limit("drain_threshold_weight", update.drain_threshold_weight);
+    limit("capacity", update.capacity);
+    limit("capacity_weight", update.capacity_weight);
+    limit("total_capacity", update.total_capacity);
     if (update.overflow_timeout) require_not_negative("overflow_timeout", *update.overflow_timeout);
     if (update.shutdown_timeout) require_not_negative("shutdown_timeout", *update.shutdown_timeout);
 }
@@ -216,10 +247,14 @@ inline void validate_ranges(options const& all) {
     validate(options_update{
         .processing_interval = all.processing_interval,
         .processing_batch_size = all.processing_batch_size,
+        .processing_batch_weight = all.processing_batch_weight,
         .max_in_flight = all.max_in_flight,
         .processing_timeout = all.processing_timeout,
         .drain_threshold = all.drain_threshold,
+        .drain_threshold_weight = all.drain_threshold_weight,
         .capacity = all.capacity,
+        .capacity_weight = all.capacity_weight,
+        .total_capacity = all.total_capacity,
         .overflow_timeout = all.overflow_timeout,
         .shutdown_timeout = all.shutdown_timeout,
     });
@@ -254,9 +289,26 @@ inline void validate_ranges(options const& all) {
 
 inline constexpr std::string_view overflow_without_capacity = "block or reject: there is no capacity";
 
-/// False where `overflow` asks for a `capacity` and there is none.
+/// False where `overflow` asks for a capacity and there is none.
 inline bool goes_together(options const& all) noexcept {
-    return all.overflow != overflow_policy::drop_oldest || all.capacity;
+    return all.overflow != overflow_policy::drop_oldest || all.capacity || all.capacity_weight || all.total_capacity;
+}
+
+/// For a buffer whose values have no weight. `Options` may be an update.
+template <typename Options>
+void require_no_weights(Options const& all) {
+    auto const none = [](std::string_view option, auto const& value) {
+        std::optional<std::size_t> given;
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::optional<std::size_t>>) {
+            given = value;
+        } else {
+            given = value.value_or(std::nullopt);
+        }
+        if (given) throw invalid_options(option, std::to_string(*given), "none: the buffer's values have no weight");
+    };
+    none("processing_batch_weight", all.processing_batch_weight);
+    none("drain_threshold_weight", all.drain_threshold_weight);
+    none("capacity_weight", all.capacity_weight);
 }
 
 inline void validate_together(options const& all) {

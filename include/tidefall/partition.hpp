@@ -27,6 +27,7 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace tidefall::inline v0 {
@@ -65,11 +66,17 @@ public:
     std::size_t size() const noexcept { return core_->home.left() ? 0 : stripes_.size(); }
 
     /// Updates this partition alone, as `buffer::update_options` does all. Throws `invalid_options`, also for
-    /// `shutdown_timeout`, which belongs to the buffer as a whole.
+    /// `shutdown_timeout` and `total_capacity`, which belong to the buffer as a whole.
     void update_options(options_update const& update) {
         detail::validate(update);
+        if constexpr (!detail::weighed<Table>) detail::require_no_weights(update);
         if (update.shutdown_timeout) {
             throw invalid_options("shutdown_timeout", detail::to_text(*update.shutdown_timeout),
+                                  "updated for the whole buffer");
+        }
+        if (update.total_capacity) {
+            auto const limit = *update.total_capacity;
+            throw invalid_options("total_capacity", limit ? std::to_string(*limit) : "none",
                                   "updated for the whole buffer");
         }
         apply(update);
@@ -89,7 +96,7 @@ private:
         : task(shared.get()),
           core_(std::move(shared)),
           report_(*core_, index),
-          stripes_(stripes),
+          stripes_(stripes, core_->total),
           drained_(std::make_shared<drained_tables>(stripes.size())),
           action_(how.timeout_action),
           control_(*this, *core_->schedule, *this) {
@@ -98,22 +105,28 @@ private:
                 throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
             }
         }
+        bool const has_total = how.total_capacity.has_value();
         apply({.processing_interval = how.processing_interval,
                .processing_batch_size = how.processing_batch_size,
+               .processing_batch_weight = how.processing_batch_weight,
                .max_in_flight = how.max_in_flight,
                .processing_timeout = how.processing_timeout,
                .drain_threshold = how.drain_threshold,
+               .drain_threshold_weight = how.drain_threshold_weight,
                .capacity = how.capacity,
-               .overflow_timeout = how.overflow_timeout});
+               .capacity_weight = how.capacity_weight,
+               .overflow_timeout = how.overflow_timeout},
+              has_total);
     }
 
     // ---- asked by the buffer
 
     void start() noexcept { report_.partition_started(); }
 
-    void apply(options_update const& update) noexcept {
+    /// `leases_anew`: the limit of all partitions together begins, or ends.
+    void apply(options_update const& update, bool leases_anew = false) noexcept {
         if (core_->home.left()) return;
-        if (auto const reached = control_.change_options(update)) control_.limit_reached(*reached);
+        if (auto const reached = control_.change_options(update, leases_anew)) control_.limit_reached(*reached);
         core_->changed();  // a writer that waits looks at its bound and its room again
     }
 
@@ -123,25 +136,43 @@ private:
         core_->changed();
     }
 
-    /// Blocks until there may be room, or the partition closed, at most until the overflow timeout after `since`;
-    /// false if that passed. Where nobody else would drain, this thread does.
-    bool wait_for_room(time_point since) {
+    /// Blocks until there may be room for a value of that weight, or the partition closed, at most until the overflow
+    /// timeout after `since`; false if that passed, or the token of `call` was stopped, where the calling thread is in
+    /// one.
+    bool wait_for_room(time_point since, std::size_t weight, detail::call_services const* call) {
         auto const bound = [&] { return control_.room_deadline(since); };
         auto& schedule = *core_->schedule;
-        if (schedule.manual()) {
-            auto const drain = control_.begin_if_idle(drain_trigger::capacity);
+        if (schedule.manual()) {  // nobody else would drain
+            auto const drain = begin_drain();
             while (!control_.is_settled(drain) && schedule.run_one_of(core_.get(), bound())) {
             }
         }
-        return core_->wait_until([&] { return control_.is_closed() || stripes_.has_room(); }, bound);
+        bool is_stopped = false;
+        auto const may_go_on = [&] {
+            is_stopped = call != nullptr && call->is_stopped();
+            return is_stopped || control_.is_closed() || stripes_.has_room(weight);
+        };
+        return core_->wait_until(may_go_on, bound) && !is_stopped;
+    }
+
+    /// Begins one where none is in progress. Returns what the control is to be asked for.
+    std::uint64_t begin_drain() noexcept { return control_.begin_if_idle(drain_trigger::capacity); }
+
+    /// Gives back what was leased of the buffer's whole capacity and is not used.
+    void give_back_slack() noexcept { stripes_.give_back_slack(); }
+
+    /// A value left the tables of another partition, for want of which a write found no room here.
+    void tell_room_by_total() noexcept {
+        stripes_.end_fullness_by_total(core_->schedule->now());
+        tell_limits();
     }
 
     /// A write found no room; the first since the last swap.
     void tell_full() noexcept { report_.full(stripes_.size()); }
 
-    /// Returns a value that made room for a newer one.
-    void return_oldest(value_type& oldest) noexcept {
-        report_.show_undelivered(std::span(std::addressof(oldest), 1), failure_reason::overflow);
+    /// Returns values that made room for a newer one.
+    void return_oldest(std::span<value_type> oldest) noexcept {
+        report_.show_undelivered(oldest, failure_reason::overflow);
     }
 
     /// Starts a drain of all that was written before. Returns what the control is to be asked for.
@@ -212,6 +243,7 @@ private:
                 detail::inside_callback const inside(core_->this_thread, core_.get());
                 found.signal.stop();
             }
+            if (found.wakes) found.wakes->changed();
             if (!found.timed_out && !found.stops_token) return;
         }
     }
@@ -231,6 +263,9 @@ private:
         }
         if (start.is_first) {
             tell_limits();
+            if (core_->total.take_full()) {
+                if (auto const all = core_->partitions.lock()) all->tell_room_by_total();
+            }
             report_.processing_started(start.swapped, start.trigger);
         }
         auto const how_far = deliver(start, until);
@@ -258,8 +293,8 @@ private:
     void close() noexcept override { stripes_.close(); }
     std::size_t expire(time_point now) noexcept override { return stripes_.expire(now); }
     std::size_t waiting() const noexcept override { return stripes_.size(); }
-    std::optional<drain_trigger> change_limits(options_update const& update) noexcept override {
-        return stripes_.change_limits(update);
+    std::optional<drain_trigger> change_limits(options_update const& update, bool leases_anew) noexcept override {
+        return stripes_.change_limits(update, leases_anew);
     }
     void free_memory() noexcept override {
         stripes_.free_memory();

@@ -12,6 +12,7 @@
 
 #include <tidefall/buffer.hpp>
 #include <tidefall/detail/tables/sorted_table.hpp>
+#include <tidefall/detail/tables/weighed_table.hpp>
 #include <tidefall/detail/write/bulk_write.hpp>
 #include <tidefall/queue_table.hpp>
 
@@ -46,7 +47,30 @@ struct sorted_by {};
 template <typename Key, typename Compare = std::less<>>
 struct sorted_by_key {};
 
+/// Values have no weight, the default: a queue knows how many there are, and no more.
+struct unweighed {};
+
+/// Each value weighs `std::invoke(Weight, item)`, a `std::size_t` such as its bytes: for the limits by weight of
+/// `options`. It is asked by the writer, before any lock is taken, and again at the drain, and must give the same both
+/// times; what it throws reaches the writer, or fails the drain. With `overflow_policy::drop_oldest` it is asked under
+/// the lock too.
+template <auto Weight>
+struct weighed_by {};
+
 namespace detail {
+
+template <typename Table, typename Weight>
+struct with_weight;  // no such weight
+template <typename Table>
+struct with_weight<Table, unweighed> {
+    using type = Table;
+};
+template <typename Table, auto Weight>
+struct with_weight<Table, weighed_by<Weight>> {
+    static_assert(std::is_invocable_r_v<std::size_t, decltype(Weight), typename Table::value_type const&>,
+                  "the weight of weighed_by<Weight> must be callable with one of the queue's items and give a number");
+    using type = weighed_table<Table, Weight>;
+};
 
 template <typename T, typename Order>
 struct queue_order;  // no such order
@@ -115,10 +139,10 @@ constexpr decltype(auto) any_number(Argument&& argument) noexcept {
 /// A write takes one spinning lock and waits for nothing else, but at a capacity with `overflow_policy::block`. It
 /// allocates only where the table grows past what it ever held lately. A throw in a copy, a projection or an allocation
 /// reaches the writer and leaves the queue as it was.
-template <typename T, typename Order = insertion_order>
-class queue : public buffer<typename detail::queue_order<T, Order>::table> {
+template <typename T, typename Order = insertion_order, typename Weight = unweighed>
+class queue : public buffer<typename detail::with_weight<typename detail::queue_order<T, Order>::table, Weight>::type> {
     using order = detail::queue_order<T, Order>;
-    using table = typename order::table;
+    using table = typename detail::with_weight<typename order::table, Weight>::type;
     using key = typename order::key_type;
     static constexpr bool keyed = !std::is_same_v<key, detail::no_key>;
     static constexpr bool striped = std::is_same_v<Order, producer_order>;
@@ -171,7 +195,7 @@ public:
                       "as f(T const&)");
         if constexpr (!std::constructible_from<T, given> || !fits) {
             return 0;
-        } else if constexpr (!keyed && detail::count_of<partition_by, Tags...> == 0 &&
+        } else if constexpr (!keyed && !detail::weighed<table> && detail::count_of<partition_by, Tags...> == 0 &&
                              std::ranges::sized_range<Range> && std::ranges::contiguous_range<Range> &&
                              std::is_same_v<std::remove_cvref_t<reference>, T>) {
             return push_side_by_side<std::is_same_v<given, T&&>>(std::ranges::data(items), std::ranges::size(items),
@@ -258,15 +282,29 @@ private:
         auto const to = route_for(item, tags...);
         if constexpr (keyed) {
             key sorts_by = key_for(item, tags...);
-            return this->write(to, [&](table& into) {
+            return insert_into(to, item, [&](table& into) {
                 into.emplace_keyed(std::move(sorts_by), std::forward<Item>(item));
                 return write_status::accepted;
             });
         } else {
-            return this->write(to, [&](table& into) {
+            return insert_into(to, item, [&](table& into) {
                 into.emplace_back(std::forward<Item>(item));
                 return write_status::accepted;
             });
+        }
+    }
+
+    template <typename F>
+    write_status insert_into(route to, [[maybe_unused]] T const& item, F f) {
+        if constexpr (detail::weighed<table>) {
+            auto const weight = table::weight_of(item);
+            return this->write_weighed(to, weight, [&](table& into) {
+                auto const status = f(into);
+                into.add_weight(weight);
+                return status;
+            });
+        } else {
+            return this->write(to, f);
         }
     }
 

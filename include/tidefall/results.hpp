@@ -150,11 +150,12 @@ struct buffer_stats {
     std::uint64_t processed = 0;
     std::uint64_t failed = 0;
     std::uint64_t dropped = 0;
-    std::uint64_t abandoned = 0;      ///< the part of `failed` whose calls have not returned
-    std::uint64_t pending = 0;        ///< waiting in the write tables
-    std::uint64_t in_flight = 0;      ///< swapped out, no outcome yet
-    std::uint64_t ticks = 0;          ///< swaps, none of them empty
-    std::uint64_t hook_failures = 0;  ///< exceptions swallowed from hooks and `undelivered`
+    std::uint64_t abandoned = 0;       ///< the part of `failed` whose calls have not returned
+    std::uint64_t pending = 0;         ///< waiting in the write tables
+    std::uint64_t pending_weight = 0;  ///< what these weigh, where values have a weight; of no law
+    std::uint64_t in_flight = 0;       ///< swapped out, no outcome yet
+    std::uint64_t ticks = 0;           ///< swaps, none of them empty
+    std::uint64_t hook_failures = 0;   ///< exceptions swallowed from hooks and `undelivered`
 
     friend bool operator==(buffer_stats const&, buffer_stats const&) = default;
 };

@@ -12,10 +12,14 @@
 #include <tidefall/options.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace tidefall::inline v0 {
 
@@ -30,6 +34,13 @@ struct runtime_options {
     /// Names the threads, with a suffix: NAME/timer, NAME/watch, NAME/work/3. Where that is longer than the system
     /// takes (15 bytes on Linux), this name loses its end, and the suffix stays. Not empty.
     std::string thread_name = "tidefall";
+
+    /// Called on each thread of the runtime with its whole name, such as NAME/work/3: before the first and after the
+    /// last that it does else, on timer, watchdog and workers, also those that take the place of another. For what a
+    /// thread needs of the program: a priority, a processor to run on, a profiler to know it. What they throw is
+    /// swallowed. They must not wait for the runtime or its buffers.
+    std::function<void(std::string_view name)> on_thread_start = {};
+    std::function<void(std::string_view name)> on_thread_stop = {};
 };
 
 namespace detail {
@@ -59,11 +70,13 @@ public:
 
 protected:
     /// One without threads.
-    runtime() : schedule_(std::make_shared<detail::scheduler>(true)) {}
+    explicit runtime(detail::workforce who, std::function<void()> on_earlier = {})
+        : schedule_(std::make_shared<detail::scheduler>(who, std::move(on_earlier))) {}
 
-    explicit runtime(runtime_options const& how) : schedule_(std::make_shared<detail::scheduler>(false)) {
+    explicit runtime(runtime_options const& how) : runtime(detail::workforce::threads) {
         detail::validate(how);
-        crew_.emplace(schedule_, how.workers, how.thread_name);
+        crew_.emplace(schedule_, how.workers,
+                      detail::crew_names{how.thread_name, how.on_thread_start, how.on_thread_stop});
     }
 
     detail::scheduler& schedule() const noexcept { return *schedule_; }
@@ -81,6 +94,42 @@ private:
 /// is left running.
 inline std::shared_ptr<runtime> make_runtime(runtime_options const& how = {}) {
     return std::shared_ptr<runtime>(new runtime(how));
+}
+
+/// A runtime without threads, by the real clock, for programs with a loop of their own: `poll` does what is due, on the
+/// thread that calls it, and `next_deadline` says when to come again.
+///
+///     auto const polled = tidefall::make_polled_runtime([&] { loop.wake(); });
+///     tidefall::queue<event> events({.runtime = polled}, processor);
+///     for (;;) {
+///         loop.wait_until(polled->next_deadline());   // sockets, timers, and wake()
+///         polled->poll();
+///     }
+///
+/// `flush`, `stop`, the destructor of a buffer and a write that waits for room do the buffer's work themselves, on the
+/// thread that calls them, and sleep where a batch waits to be offered again; `processing_timeout` is seen by `poll`.
+///
+/// Thread safety: all of it may be called from several threads.
+class polled_runtime final : public runtime {
+public:
+    /// Swaps what is due, and runs the drains that are queued then, one after the other; returns how many. Those that
+    /// follow from them are left to the next call, so that it returns. Blocks for as long as the processor does.
+    std::size_t poll() { return schedule().poll(); }
+
+    /// When to call `poll` again: now or earlier where there is something to do, the largest time where there is
+    /// nothing to come. From this call on `on_earlier` is called once where that becomes earlier.
+    std::chrono::steady_clock::time_point next_deadline() const noexcept { return schedule().next_deadline(); }
+
+private:
+    explicit polled_runtime(std::function<void()> on_earlier)
+        : runtime(detail::workforce::polled, std::move(on_earlier)) {}
+    friend std::shared_ptr<polled_runtime> make_polled_runtime(std::function<void()> on_earlier);
+};
+
+/// Makes one. `on_earlier` is called by the thread whose write, or completed batch, brings the deadline forward,
+/// without a lock: it should wake who polls, and not poll itself. What it throws is swallowed. Starts no thread.
+inline std::shared_ptr<polled_runtime> make_polled_runtime(std::function<void()> on_earlier = {}) {
+    return std::shared_ptr<polled_runtime>(new polled_runtime(std::move(on_earlier)));
 }
 
 }  // namespace tidefall::inline v0

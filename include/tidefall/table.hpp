@@ -33,6 +33,9 @@ namespace tidefall::inline v0 {
 /// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes. May throw,
 ///   and must then have changed neither. Before the first one `reserve(size)` is called, where there is one, with the
 ///   number of values in all.
+/// - `weight()`, `weight_of(value)` (static), `add_weight(n)`, `take_weight(n)`: what the values weigh that were
+/// written;
+///   needed for the limits by weight. `add_weight` is called by the write, the rest by the engine.
 template <typename T>
 concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
     std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&
@@ -67,6 +70,16 @@ concept has_oldest = requires(T& full) {
     full.front();
     full.pop_front();
     full.pop_back();
+};
+
+/// True for a table that knows what its values weigh.
+template <typename T>
+concept weighed = requires(T& one, typename T::value_type const& value) {
+    { one.weight() }
+    noexcept->std::same_as<std::size_t>;
+    { T::weight_of(value) } -> std::same_as<std::size_t>;
+    one.add_weight(std::size_t{});
+    one.take_weight(std::size_t{});
 };
 
 }  // namespace detail

@@ -170,7 +170,7 @@ struct counted_tables final : tidefall::detail::write_tables {
     void close() noexcept override {}
     std::size_t expire(time_point) noexcept override { return std::exchange(count, 0); }
     [[nodiscard]] std::size_t waiting() const noexcept override { return count; }
-    std::optional<tidefall::drain_trigger> change_limits(tidefall::options_update const&) noexcept override {
+    std::optional<tidefall::drain_trigger> change_limits(tidefall::options_update const&, bool) noexcept override {
         return std::nullopt;
     }
     void free_memory() noexcept override {}
@@ -677,7 +677,7 @@ TEST_CASE("held: a write that leaves nothing in its table sets no tick") {
 TEST_CASE("held: a runtime that ends waits for a partition's run by how far its stop has come") {
     using tidefall::detail::grace;
     using tidefall::detail::never;
-    tidefall::detail::scheduler schedule(true);
+    tidefall::detail::scheduler schedule(tidefall::detail::workforce::manual);
     auto const task = std::make_shared<idle_task>();
     counted_tables tables;
     tidefall::detail::drain_control control(*task, schedule, tables);
@@ -706,7 +706,7 @@ TEST_CASE("held: a runtime that ends waits for a partition's run by how far its 
 }
 
 TEST_CASE("held: whatever is asked of a partition's control is asked under its mutex") {
-    tidefall::detail::scheduler schedule(true);
+    tidefall::detail::scheduler schedule(tidefall::detail::workforce::manual);
     auto const task = std::make_shared<idle_task>();
     counted_tables tables;
     tidefall::detail::drain_control control(*task, schedule, tables);
@@ -898,7 +898,7 @@ TEST_CASE("held: a call is given up only where another worker is there for the r
 }
 
 TEST_CASE("held: whatever is asked of a timer is asked under its mutex") {
-    tidefall::detail::scheduler schedule(true);
+    tidefall::detail::scheduler schedule(tidefall::detail::workforce::manual);
     auto& timer = schedule.ticks;
     auto const task = std::make_shared<idle_task>();
     auto const now = schedule.now();
@@ -926,8 +926,10 @@ TEST_CASE("held: whoever looks at all stripes of a partition waits for the one t
         {"swap_tables", [&](set& all) { all.swap_tables(spare, false, now); }},
         {"expire", [&](set& all) { all.expire(now); }},
         {"close", [](set& all) { all.close(); }},
-        {"change_limits", [](set& all) { all.change_limits({.capacity = std::optional<std::size_t>(1)}); }},
-        {"has_room", [](set& all) { static_cast<void>(all.has_room()); }},
+        {"change_limits", [](set& all) { all.change_limits({.capacity = std::optional<std::size_t>(1)}, false); }},
+        {"has_room", [](set& all) { static_cast<void>(all.has_room(0)); }},
+        {"give_back_slack", [](set& all) { all.give_back_slack(); }},
+        {"end_fullness_by_total", [&](set& all) { all.end_fullness_by_total(now); }},
         {"take_news", [](set& all) { static_cast<void>(all.take_news()); }},
         {"size", [](set& all) { static_cast<void>(all.size()); }},
         {"count_in", [&](set& all) { all.count_in(stats); }},
@@ -937,7 +939,8 @@ TEST_CASE("held: whoever looks at all stripes of a partition waits for the one t
     for (auto const& one : looks) {
         INFO(one.what);
         std::vector<tidefall::detail::stripe<table>> stripes(2);
-        set all(stripes);
+        tidefall::detail::total_limit total(1);
+        set all(stripes, total);
         stripes[1].enter();
         latch waits_or_is_done;
         std::atomic<bool> done{false};

@@ -68,6 +68,8 @@ private:
 };
 
 struct worker;
+class call_services;
+class job_queue;
 
 struct thread_state {
     thread_places places{};
@@ -76,6 +78,8 @@ struct thread_state {
     user_frame const* locked = nullptr;    ///< the innermost code under a stripe's lock; in debug builds only
     void const* serves = nullptr;          ///< the scheduler of whose runtime this thread is one
     detail::worker* worker = nullptr;      ///< which of its workers; null: none
+    job_queue* jobs = nullptr;             ///< a worker's: what it takes its jobs from
+    call_services* call = nullptr;         ///< of the processor, the innermost; null: none
     std::uint32_t number = 0;              ///< in the process; 0: none yet
 };
 

@@ -5,9 +5,11 @@
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/base/user_code.hpp>
+#include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/processor.hpp>
 #include <tidefall/detail/threads/scheduler.hpp>
 #include <tidefall/detail/write/stripes.hpp>
+#include <tidefall/detail/write/total_limit.hpp>
 #include <tidefall/detail/write/writer_places.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
@@ -27,10 +29,13 @@
 
 namespace tidefall::inline v0::detail {
 
+template <typename Table>
+class partition_set;
+
 /// What the partitions of one buffer share. Everything that runs for the buffer, on whatever thread, keeps it alive,
 /// so it outlives the buffer where a call does.
 template <typename Table>
-class buffer_core {
+class buffer_core final : public waiting_place {
 public:
     using value_type = typename Table::value_type;
 
@@ -40,11 +45,20 @@ public:
         : name(how.name),
           schedule(std::move(serving)),
           places(how.partitions, stripe_bits),
+          total(how.partitions),
           stripes(std::make_unique<stripe<Table>[]>(how.partitions << stripe_bits)),
           processor_(std::move(process)),
           undelivered_(std::move(rest)),
           hook_(how.telemetry),
-          says_unheard_(!undelivered_ && !hook_ && how.unheard == unheard_action::say_once) {}
+          says_unheard_(!undelivered_ && !hook_ && how.unheard == unheard_action::say_once) {
+        total.change(how.total_capacity);
+        schedule->jobs.serve_one_more();
+    }
+    buffer_core(buffer_core const&) = delete;
+    buffer_core& operator=(buffer_core const&) = delete;
+    ~buffer_core() {
+        if (!home.left()) schedule->jobs.serve_one_less();
+    }
 
     std::string const name;
     home_process const home;
@@ -52,7 +66,9 @@ public:
     thread_lookup const this_thread = &state_of_this_thread;
     std::shared_ptr<scheduler> const schedule;
     writer_places places;
-    std::unique_ptr<stripe<Table>[]> const stripes;  ///< of all partitions, side by side
+    total_limit total;
+    std::weak_ptr<partition_set<Table> const> partitions;  ///< all of them; set before the first one starts
+    std::unique_ptr<stripe<Table>[]> const stripes;        ///< of all partitions, side by side
 
     [[nodiscard]] processor<Table>& process() const noexcept { return *processor_; }
 
@@ -110,9 +126,12 @@ public:
     void release_undelivered() noexcept { undelivered_.reset(); }
 
     /// Tells whoever waits in `wait_until` to look again. No lock of a partition is held.
-    void changed() noexcept {
-        lock_guard const lock(mutex_);
-        changed_.notify_all();
+    void changed() noexcept override {
+        {
+            lock_guard const lock(mutex_);
+            changed_.notify_all();
+        }
+        schedule->tell_if_earlier();
     }
 
     /// Waits until `done()`, at most until the deadline that `deadline()` names each time anew; returns `done()`.
@@ -124,6 +143,7 @@ public:
         for (;;) {
             if (done()) return true;
             if (has_passed(deadline(), schedule->now())) return false;
+            schedule->sound_ticks();
             if (works && schedule->run_one_of(this, deadline())) {
                 changed();  // it may have queued a job that another helper waits for
                 continue;
@@ -132,26 +152,20 @@ public:
             unique_lock lock(mutex_);
             if (done()) return true;
             if (works && schedule->jobs.has_of(this)) continue;
-            changed_.wait_until(lock, (std::min)(deadline(), later(schedule->now(), recheck_interval)));
+            changed_.wait_until(
+                lock, (std::min)({deadline(), schedule->next_tick(), later(schedule->now(), recheck_interval)}));
         }
     }
 
-    /// The same by the clock, on a manual runtime too: for what other threads are about to end.
+    /// The same by the clock, on a manual runtime too, for what other threads are about to end: nothing is queued.
     template <typename Done>
     bool wait_for(Done done, nanoseconds at_most) {
         auto const until = later(monotonic_clock::now(), at_most);
-        bool const works = schedule->works_on_this_thread();
+        unique_lock lock(mutex_);
         for (;;) {
             if (done()) return true;
             auto const now = monotonic_clock::now();
             if (has_passed(until, now)) return false;
-            if (works && schedule->run_one_of(this, never)) {
-                changed();
-                continue;
-            }
-            unique_lock lock(mutex_);
-            if (done()) return true;
-            if (works && schedule->jobs.has_of(this)) continue;
             changed_.wait_until(lock, (std::min)(until, later(now, recheck_interval)));
         }
     }

@@ -4,11 +4,13 @@
 #include <tidefall/detail/base/stop_signal.hpp>
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/drain/call_services.hpp>
 
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
@@ -47,6 +49,7 @@ public:
         deadline_ = later(now, timeout);
         size_ = size;
         is_open_ = true;
+        if (!signal_ready_) signal_spent_ = false;  // nobody has the token, but for who asks whether it was stopped
         timed_out_ = settled_ = is_finished_ = is_given_up_ = offers_again_ = waits_for_return_ = false;
     }
 
@@ -168,6 +171,15 @@ public:
         return signal_;
     }
 
+    // ---- what the call waits for itself
+
+    /// Where whoever stops its token is to wake it; null: nowhere.
+    [[nodiscard]] std::shared_ptr<waiting_place> const& waits_at() const noexcept { return waits_at_; }
+    /// Returns the place before, to be released without a lock.
+    std::shared_ptr<waiting_place> wait_at(std::shared_ptr<waiting_place> place) noexcept {
+        return std::exchange(waits_at_, std::move(place));
+    }
+
 protected:
     ~call_in_progress() = default;
 
@@ -193,6 +205,7 @@ private:
     bool signal_ready_ = false;
     bool signal_spent_ = false;  ///< stopped, or about to be
     stop_signal signal_;
+    std::shared_ptr<waiting_place> waits_at_;
 
     // One list node, here or in a list of calls; place_ never changes.
     std::list<call_in_progress*> unlisted_;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,16 @@ protected:
     ~outcome_news() = default;
 };
 
+/// Where a thread may wait for others.
+class waiting_place {
+public:
+    /// Tells whoever waits to look again. No lock of a partition is held.
+    virtual void changed() noexcept = 0;
+
+protected:
+    ~waiting_place() = default;
+};
+
 /// Of one call of the processor, while it runs.
 class call_services {
 public:
@@ -36,6 +47,12 @@ public:
     [[nodiscard]] virtual bool is_abandoned() const noexcept = 0;
 
     [[nodiscard]] virtual outcome_news& news() noexcept = 0;
+
+    /// True once its token was stopped, whether the processor takes it or not.
+    [[nodiscard]] virtual bool is_stopped() const noexcept = 0;
+
+    /// The call waits there from now on, and whoever stops its token says so there. Null: it waits no more.
+    virtual void wait_at(std::shared_ptr<waiting_place> place) noexcept = 0;
 
 protected:
     ~call_services() = default;

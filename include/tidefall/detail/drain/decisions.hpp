@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <optional>
 
 namespace tidefall::inline v0::detail {
@@ -33,7 +35,7 @@ struct run_start {
 /// What a worker that runs a drain does next.
 struct next_step {
     enum class order : std::uint8_t {
-        cut,      ///< a batch, of `size` values
+        cut,      ///< a batch, of `size` values, fewer where these weigh more than `weight`
         offer,    ///< the batch of `call` again
         wait,     ///< until a batch that is out has its outcome, or one that is offered again its time
         pause,    ///< its time is over
@@ -42,6 +44,8 @@ struct next_step {
     };
     order what = order::end;
     std::size_t size = 0;
+    static constexpr std::size_t any_weight = (std::numeric_limits<std::size_t>::max)();
+    std::size_t weight = any_weight;
     call_in_progress* call = nullptr;  ///< of `offer`
     std::size_t lost = 0;              ///< of `expired`: values that were not dropped before
 };
@@ -104,6 +108,7 @@ struct overdue_call {
     call_in_progress::identity call{};
     std::size_t size = 0;
     stop_signal signal{};
+    std::shared_ptr<waiting_place> wakes{};  ///< where the call waits, to be told once the token is stopped
 };
 
 /// What is to be done where the deadline of a stop has passed.

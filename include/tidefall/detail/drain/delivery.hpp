@@ -14,9 +14,11 @@
 #include <tidefall/detail/drain/run_control.hpp>
 #include <tidefall/results.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,6 +57,7 @@ public:
           report_(report),
           tables_(std::move(tables)),
           batches_(all),
+          here_(core.this_thread()),
           lender_(spare),
           batch_(std::exchange(spare, nullptr)) {}
     delivery(delivery const&) = delete;
@@ -97,7 +100,7 @@ public:
                 is_cut ? fail_fresh(error) : fail_again(error);
                 continue;
             }
-            if (auto const done = deliver(next.size, is_cut, whole)) return *done;
+            if (auto const done = deliver(whole ? next.size : batch_->size(), is_cut, whole)) return *done;
         }
     }
 
@@ -117,6 +120,7 @@ public:
     }
 
 private:
+    static constexpr std::size_t no_room = (std::numeric_limits<std::size_t>::max)();
     using settlement = typename open_batch<Table>::settlement;
 
     /// The tables run code of the user's that no forced unwind may leave. What it throws leaves all values where
@@ -142,22 +146,66 @@ private:
             tables_->merge();
             return;
         }
-        auto const size = next.size;
+        if constexpr (weighed<Table>) {
+            if (next.weight != next_step::any_weight) return cut_by_weight(next.size, next.weight);
+        }
+        cut(next.size);
+    }
+
+    /// So many values.
+    void cut(std::size_t size) {
         auto const run = tables_->take(size);
         if (run.size() == size) {
             batch_->fill(run, tables_);
             return;
         }
-        loose_ = run;
-        auto& gathered = batch_->room();
-        gathered.reserve(size);
-        for (std::size_t count = 0; count < size; ++count) {
-            if (loose_.empty()) loose_ = tables_->take(size - count);
-            gathered.push_back(std::move(loose_.front()));
-            std::destroy_at(loose_.data());
-            loose_ = loose_.subspan(1);
+        batch_->room().reserve(size);
+        gather(run);
+        for (auto count = run.size(); count < size;) {
+            auto const more = tables_->take(size - count);
+            count += more.size();
+            gather(more);
         }
-        batch_->fill(gathered.release(), tables_);
+        batch_->fill(batch_->room().release(), tables_);
+    }
+
+    /// So many values at most, and no more than weigh so much, but one at least.
+    void cut_by_weight(std::size_t size, std::size_t limit) requires(weighed<Table>) {
+        std::size_t weight = 0;
+        for (std::size_t count = 0; count < size;) {
+            auto const ahead = tables_->look_ahead();
+            auto const fitting = fit(ahead.first((std::min)(ahead.size(), size - count)), limit, weight, count == 0);
+            bool const is_full = fitting < ahead.size() || count + fitting == size;
+            if (count == 0 && is_full) {
+                batch_->fill(tables_->take(fitting), tables_);
+                return;
+            }
+            if (count == 0) batch_->room().reserve(size);
+            gather(tables_->take(fitting));
+            count += fitting;
+            if (is_full) break;
+        }
+        batch_->fill(batch_->room().release(), tables_);
+    }
+
+    /// How many of the values fit beside what weighs `weight`, to which theirs is added.
+    static std::size_t fit(std::span<value_type const> values, std::size_t limit, std::size_t& weight, bool is_first) {
+        std::size_t count = 0;
+        for (; count < values.size(); ++count) {
+            auto const more = Table::weight_of(values[count]);
+            bool const fits = weight <= limit && more <= limit - weight;
+            if (!fits && !(is_first && count == 0)) break;
+            weight = fits ? weight + more : no_room;
+        }
+        return count;
+    }
+
+    /// Moves values out of a table to where the batch is gathered. Those of which a move throws stay in `loose_`.
+    void gather(std::span<value_type> run) {
+        for (loose_ = run; !loose_.empty(); loose_ = loose_.subspan(1)) {
+            batch_->room().push_back(std::move(loose_.front()));
+            std::destroy_at(loose_.data());
+        }
     }
 
     void get_batch() {
@@ -214,12 +262,29 @@ private:
         return outcome::expired;
     }
 
+    /// Marks the thread as inside a call.
+    class inside_call {
+    public:
+        inside_call(thread_state& here, call_services& call) noexcept
+            : here_(here), outer_(std::exchange(here.call, &call)) {}
+        ~inside_call() { here_.call = outer_; }
+        inside_call(inside_call const&) = delete;
+        inside_call& operator=(inside_call const&) = delete;
+
+    private:
+        thread_state& here_;
+        call_services* const outer_;
+    };
+
     /// Makes a call and settles it.
     template <typename F>
     std::optional<outcome> make_call(F f) {
         std::exception_ptr error;
         try {
-            error = thrown_by([&] { f(batch_->context()); });
+            error = thrown_by([&] {
+                inside_call const here(here_, batch_->services());
+                f(batch_->context());
+            });
         } catch (...) {  // a forced unwind, which alone passes
             leave_drain(after(batch_->settle(true, nullptr)));
             throw;
@@ -244,7 +309,10 @@ private:
         batch.hand_over(task_.shared_from_this());
         std::exception_ptr error;
         try {
-            error = thrown_by([&] { core_.process().process(async_batch<value_type>(batch)); });
+            error = thrown_by([&] {
+                inside_call const here(here_, batch.services());
+                core_.process().process(async_batch<value_type>(batch));
+            });
         } catch (...) {  // a forced unwind, which alone passes
             leave_drain(after_later_call(batch, nullptr));
             throw;
@@ -306,6 +374,7 @@ private:
     reporter<Table>& report_;
     std::shared_ptr<drained_tables<Table>> const tables_;
     all_batches<Table>& batches_;
+    thread_state& here_;
     open_batch<Table>*& lender_;
     open_batch<Table>* batch_;     ///< the one at hand, which no call has; null: there is none
     std::span<value_type> loose_;  ///< taken to be gathered; empty but after a throw

@@ -54,9 +54,11 @@ public:
     }
 
     /// Returns the limit that is reached now, for `limit_reached`.
-    std::optional<drain_trigger> change_options(options_update const& update) noexcept {
+    std::optional<drain_trigger> change_options(options_update const& update, bool leases_anew = false) noexcept {
         lock_guard const lock(mutex_);
         if (update.processing_batch_size) batch_size_ = *update.processing_batch_size;
+        if (update.processing_batch_weight)
+            batch_weight_ = update.processing_batch_weight->value_or(next_step::any_weight);
         if (update.overflow_timeout) overflow_timeout_ = *update.overflow_timeout;
         if (update.processing_timeout) {
             calls_.set_timeout(*update.processing_timeout);
@@ -71,7 +73,7 @@ public:
                                   ledger_.swaps() > 0);
             if (!stop_.is_closed()) set_alarm();
         }
-        return tables_.change_limits(update);
+        return tables_.change_limits(update, leases_anew);
     }
 
     // ---- flush
@@ -255,7 +257,7 @@ private:
     }
 
     void add(buffer_stats waiting, buffer_stats& stats) const noexcept {
-        if (stop_.is_expired()) waiting.pending = 0;  // counted as dropped
+        if (stop_.is_expired()) waiting.pending = waiting.pending_weight = 0;  // counted as dropped
         ledger_.add_to(stats, waiting);
     }
 };

@@ -89,6 +89,7 @@ public:
         stats.coalesced += stripes.coalesced;
         stats.erased += stripes.erased;
         stats.pending += stripes.pending;
+        stats.pending_weight += stripes.pending_weight;
         stats.accepted += now_.taken + stripes.coalesced + stripes.erased + stripes.dropped + stripes.pending;
         stats.processed += now_.processed;
         stats.failed += now_.failed;

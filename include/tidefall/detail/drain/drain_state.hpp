@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tidefall/detail/drain/calls_in_progress.hpp>
+#include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drain_cycle.hpp>
 #include <tidefall/detail/drain/drain_ledger.hpp>
 #include <tidefall/detail/drain/stop_state.hpp>
@@ -165,6 +166,7 @@ protected:
     time_point watched_until_ = never;    ///< when the watchdog looks
     std::shared_ptr<void> spare_tables_;  ///< the partition's own type
     std::size_t batch_size_ = 1;
+    std::size_t batch_weight_ = next_step::any_weight;
     std::size_t max_in_flight_ = 1;
     std::size_t late_batches_ = 0;  ///< abandoned while no worker was in their calls, and not completed
     nanoseconds overflow_timeout_{};

@@ -3,8 +3,10 @@
 
 #include <tidefall/table.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,6 +21,9 @@ public:
     using value_type = typename Table::value_type;
 
     explicit drained_tables(std::size_t stripes) : tables_(stripes) {}
+    drained_tables(drained_tables const&) = delete;
+    drained_tables& operator=(drained_tables const&) = delete;
+    ~drained_tables() { std::destroy(ahead_.begin(), ahead_.end()); }
 
     /// What a swap exchanges.
     [[nodiscard]] std::span<Table> tables() noexcept { return tables_; }
@@ -44,16 +49,28 @@ public:
         }
     }
 
+    /// The values that are next, side by side, to be looked at before so many of them are taken.
+    [[nodiscard]] std::span<value_type> look_ahead() noexcept requires(weighed<Table>) {
+        if (ahead_.empty()) ahead_ = take_from_tables(no_bound);
+        return ahead_;
+    }
+
     /// Values of the first table that has any, `most` at most, for the caller to destroy; empty if none is left.
-    [[nodiscard]] std::span<value_type> take(std::size_t most = (std::numeric_limits<std::size_t>::max)()) noexcept {
-        for (auto& one : tables_) {
-            if (one.size() > 0) return one.take(most);
+    [[nodiscard]] std::span<value_type> take(std::size_t most = no_bound) noexcept {
+        if constexpr (weighed<Table>) {
+            if (!ahead_.empty()) {
+                auto const first = ahead_.first((std::min)(most, ahead_.size()));
+                ahead_ = ahead_.subspan(first.size());
+                return first;
+            }
         }
-        return {};
+        return take_from_tables(most);
     }
 
     /// Ready for the next swap, in the same memory.
     void clear() noexcept {
+        std::destroy(ahead_.begin(), ahead_.end());
+        ahead_ = {};
         for (auto& one : tables_) one.clear();
     }
 
@@ -62,6 +79,15 @@ public:
     }
 
 private:
+    static constexpr std::size_t no_bound = (std::numeric_limits<std::size_t>::max)();
+
+    [[nodiscard]] std::span<value_type> take_from_tables(std::size_t most) noexcept {
+        for (auto& one : tables_) {
+            if (one.size() > 0) return one.take(most);
+        }
+        return {};
+    }
+
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t total = 0;
         for (auto const& one : tables_) total += one.size();
@@ -75,6 +101,7 @@ private:
     }
 
     std::vector<Table> tables_;
+    std::span<value_type> ahead_;  ///< taken out of a table that is weighed, to be looked at
 };
 
 }  // namespace tidefall::inline v0::detail

@@ -64,6 +64,8 @@ public:
     [[nodiscard]] call_context context() noexcept { return {info_, signal(), result_}; }
     [[nodiscard]] batch_result& result() noexcept { return result_; }
 
+    [[nodiscard]] call_services& services() noexcept { return *this; }
+
     /// Of a call with a whole table, until the processor owns it.
     void set_table_is_ours(bool is) noexcept { table_is_ours_ = is; }
 
@@ -245,6 +247,8 @@ private:
     bool settle() noexcept override { return control_.settle_call(*this); }
     bool is_abandoned() const noexcept override { return control_.is_abandoned(*this); }
     outcome_news& news() noexcept override { return report_; }
+    bool is_stopped() const noexcept override { return control_.is_token_stopped(*this); }
+    void wait_at(std::shared_ptr<waiting_place> place) noexcept override { control_.wait_at(*this, std::move(place)); }
 
     buffer_core<Table>& core_;
     run_control& control_;

@@ -60,7 +60,31 @@ public:
     }
 
     void apply(options_update const& update) const noexcept {
-        for (auto const& one : all_) one->apply(update);
+        if (!update.total_capacity) {
+            for (auto const& one : all_) one->apply(update);
+            return;
+        }
+        lock_guard const lock(total_changes_);
+        bool const anew = core_->total.change(*update.total_capacity);
+        for (auto const& one : all_) one->apply(update, anew);
+        if (core_->total.exists() && core_->total.is_reached()) start_drains();
+    }
+
+    // ---- where the limit of all partitions together is reached
+
+    void give_back_slack() const noexcept {
+        for (auto const& one : all_) one->give_back_slack();
+    }
+    /// Each that holds values drains.
+    void start_drains() const noexcept {
+        for (auto const& one : all_) one->start_drain(drain_trigger::capacity);
+    }
+    /// The same at once, without threads.
+    void begin_drains() const noexcept {
+        for (auto const& one : all_) one->begin_drain();
+    }
+    void tell_room_by_total() const noexcept {
+        for (auto const& one : all_) one->tell_room_by_total();
     }
 
     /// Starts a drain of each, and waits for them until that time.
@@ -150,6 +174,7 @@ private:
     }
 
     std::shared_ptr<buffer_core<Table>> const core_;
+    mutable mutex total_changes_;  ///< held while the limit of all changes; before the mutex of a partition
     std::vector<std::shared_ptr<partition<Table>>> all_;
 };
 

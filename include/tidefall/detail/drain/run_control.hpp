@@ -36,14 +36,17 @@ public:
     next_step next(time_point until, bool whole) noexcept {
         lock_guard const lock(mutex_);
         using order = next_step::order;
-        if (stop_.is_closed() && stop_.is_over(schedule_.now())) return {.what = order::expired, .lost = expire_here()};
-        if (!may_go_on()) return {.what = order::wait};
         auto const* const waiting = calls_.first_waiting();
-        if (waiting == nullptr && ledger_.fresh() == 0) return {.what = order::end};
+        bool const has_more = waiting != nullptr || ledger_.fresh() > 0 || calls_.out() > 0;
+        if (stop_.is_closed() && (stop_.is_expired() || (has_more && stop_.is_over(schedule_.now())))) {
+            return {.what = order::expired, .lost = expire_here()};
+        }
+        if (!has_more) return {.what = order::end};
+        if (!may_go_on()) return {.what = order::wait};
         if (until != never && has_passed(until, schedule_.now())) return {.what = order::pause};
         if (waiting != nullptr) return {.what = order::offer, .size = waiting->size(), .call = calls_.take_waiting()};
         auto const size = whole ? ledger_.fresh() : (std::min)(batch_size_, ledger_.fresh());
-        return {.what = order::cut, .size = size};
+        return {.what = order::cut, .size = size, .weight = batch_weight_};
     }
 
     /// The call is made, with so many values: `cut` from the drained tables, or offered again.
@@ -72,6 +75,16 @@ public:
     [[nodiscard]] bool is_abandoned(call_in_progress const& call) const noexcept {
         lock_guard const lock(mutex_);
         return call.is_late();
+    }
+
+    [[nodiscard]] bool is_token_stopped(call_in_progress const& call) const noexcept {
+        lock_guard const lock(mutex_);
+        return !call.signal_is_unspent();
+    }
+    void wait_at(call_in_progress& call, std::shared_ptr<waiting_place> place) noexcept {
+        std::shared_ptr<waiting_place> before;  // released after the lock
+        lock_guard const lock(mutex_);
+        before = call.wait_at(std::move(place));
     }
 
     // ---- a call that returns with the outcome of its batch
@@ -275,7 +288,10 @@ public:
             found.timed_out = call->time_out(now);
             found.stops_token = call->signal_is_unspent() && (found.timed_out || is_past_stop);
             if (!found.timed_out && !found.stops_token) continue;
-            if (found.stops_token) found.signal = call->spend_signal();
+            if (found.stops_token) {
+                found.signal = call->spend_signal();
+                found.wakes = call->waits_at();
+            }
             found.size = call->size();
             found.call = call->who();
             break;

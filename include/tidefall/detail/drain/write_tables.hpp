@@ -23,7 +23,7 @@ public:
     virtual std::size_t expire(time_point now) noexcept = 0;
     [[nodiscard]] virtual std::size_t waiting() const noexcept = 0;
     /// Returns the limit that what waits has reached, if it has.
-    virtual std::optional<drain_trigger> change_limits(options_update const& update) noexcept = 0;
+    virtual std::optional<drain_trigger> change_limits(options_update const& update, bool leases_anew) noexcept = 0;
     /// Frees the memory of what is empty. No drain is in progress.
     virtual void free_memory() noexcept = 0;
     virtual void count_waiting(buffer_stats& stats) const noexcept = 0;

@@ -7,12 +7,21 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
+
+/// What the threads of a runtime are called, and what each calls with its name when it begins and when it ends.
+struct crew_names {
+    std::string name;
+    std::function<void(std::string_view)> on_start = {};
+    std::function<void(std::string_view)> on_stop = {};
+};
 
 /// The threads of a runtime: a timer, a watchdog, workers. All are started at once; if one cannot be, those that
 /// were are joined and the constructor throws. Later one more is started in the place of a worker whose call is given
@@ -23,8 +32,8 @@ namespace tidefall::inline v0::detail {
 /// job is left, and ends.
 class crew {
 public:
-    crew(std::shared_ptr<scheduler> serves, std::size_t workers, std::string const& name)
-        : shared_(std::make_shared<shared>(std::move(serves), name)) {
+    crew(std::shared_ptr<scheduler> serves, std::size_t workers, crew_names called)
+        : shared_(std::make_shared<shared>(std::move(serves), std::move(called))) {
         auto& schedule = *shared_->schedule;
         schedule.jobs.want_workers(workers);
         schedule.set_workers(shared_.get());
@@ -85,7 +94,7 @@ private:
 
     /// Kept alive by each of the threads.
     struct shared final : worker_source, std::enable_shared_from_this<shared> {
-        shared(std::shared_ptr<scheduler> serves, std::string of) : schedule(std::move(serves)), name(std::move(of)) {}
+        shared(std::shared_ptr<scheduler> serves, crew_names of) : schedule(std::move(serves)), called(std::move(of)) {}
 
         /// Starts a thread. Throws what its start throws.
         void start(role does) {
@@ -130,10 +139,10 @@ private:
             auto& here = schedule->this_thread();
             here.serves = schedule.get();
             if (mine.does == role::timer) {
-                name_this_thread(name, "/timer");
+                named const here_called(called, "/timer");
                 schedule->ticks.serve([](std::shared_ptr<task> due, time_point now) { due->on_tick(now); }, [] {});
             } else if (mine.does == role::watchdog) {
-                name_this_thread(name, "/watch");
+                named const here_called(called, "/watch");
                 schedule->timeouts.serve(
                     [&](std::shared_ptr<task> due, time_point now) {
                         set(mine, due);
@@ -143,14 +152,15 @@ private:
                     },
                     [&] { complete(); });
             } else {
-                name_this_thread(name, "/work/" + std::to_string(mine.number));
                 here.worker = &mine.counted;
+                here.jobs = &schedule->jobs;
                 work(mine);
             }
         }
 
         void work(member& mine) {
             end_of_work at_the_end{*this, mine};
+            named const here_called(called, "/work/" + std::to_string(mine.number));
             while (auto job = schedule->jobs.wait()) {
                 set(mine, job);
                 if (job->run(never)) schedule->jobs.post(*job);
@@ -159,6 +169,24 @@ private:
             }
             at_the_end.was_told = true;
         }
+
+        /// The name of the calling thread, for as long as it lives, which the user's functions are told of.
+        class named {
+        public:
+            named(crew_names const& called, std::string const& suffix) : called_(called), name_(called.name + suffix) {
+                name_this_thread(called.name, suffix);
+                if (called_.on_start) thrown_by([&] { called_.on_start(name_); });
+            }
+            ~named() {
+                if (called_.on_stop) thrown_by([&] { called_.on_stop(name_); });
+            }
+            named(named const&) = delete;
+            named& operator=(named const&) = delete;
+
+        private:
+            crew_names const& called_;
+            std::string const name_;
+        };
 
         /// The end of a worker's thread, by a forced unwind too: then another one takes its place.
         struct end_of_work {
@@ -183,6 +211,7 @@ private:
 
             ~end_of_service() {
                 all.schedule->this_thread().worker = nullptr;
+                all.schedule->this_thread().jobs = nullptr;
                 all.schedule->this_thread().serves = nullptr;
                 lock_guard const lock(all.mutex_);
                 mine.left = true;
@@ -279,7 +308,7 @@ private:
         }
 
         std::shared_ptr<scheduler> const schedule;
-        std::string const name;
+        crew_names const called;
         mutex mutex_;
         condition_variable changed_;
         // Guarded by mutex_. A member stays where it is for as long as its thread runs.

@@ -70,6 +70,11 @@ public:
         return jobs_.empty();
     }
 
+    [[nodiscard]] std::size_t size() noexcept {
+        lock_guard const lock(mutex_);
+        return jobs_.size();
+    }
+
     /// Takes a job back; false if it is not queued any more.
     bool remove(task& job) noexcept {
         std::shared_ptr<task> kept;  // released after the lock
@@ -157,6 +162,29 @@ public:
         return one.late_calls > 0;
     }
 
+    /// The buffers whose tasks are queued here.
+    void serve_one_more() noexcept {
+        lock_guard const lock(mutex_);
+        ++buffers_;
+    }
+    void serve_one_less() noexcept {
+        lock_guard const lock(mutex_);
+        --buffers_;
+    }
+
+    /// A worker may wait in a call for what other buffers do, until `end_wait`: where this queue has the tasks of no
+    /// other buffer, or another worker is left that does not wait.
+    [[nodiscard]] bool begin_wait() noexcept {
+        lock_guard const lock(mutex_);
+        if (buffers_ > 1 && alive_ < waiting_ + 2) return false;
+        ++waiting_;
+        return true;
+    }
+    void end_wait() noexcept {
+        lock_guard const lock(mutex_);
+        --waiting_;
+    }
+
     /// A call may be abandoned: until `want_no_spare` one worker more is wanted, so that it is there for the rest.
     /// False, and nothing is done, if as many calls as there should be workers have been.
     [[nodiscard]] bool want_spare() noexcept {
@@ -226,6 +254,8 @@ private:
     std::size_t spares_ = 0;        ///< workers beside them, while calls are being abandoned
     std::size_t alive_ = 0;         ///< workers that take jobs, those that are about to start included
     std::size_t late_workers_ = 0;  ///< workers in a call that was abandoned
+    std::size_t waiting_ = 0;       ///< workers in a call that waits for another buffer
+    std::size_t buffers_ = 0;       ///< that are served
     std::size_t late_calls_ = 0;    ///< the calls; one worker may be in several
     bool shut_down_ = false;
 };

@@ -10,6 +10,7 @@
 
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/base/user_code.hpp>
 #include <tidefall/detail/threads/job_queue.hpp>
 #include <tidefall/detail/threads/task.hpp>
 #include <tidefall/detail/threads/timer.hpp>
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -32,19 +34,27 @@ protected:
     ~worker_source() = default;
 };
 
-/// The timers, the jobs and the clock of one runtime. With `manual`, time stands still until it is moved and nothing
-/// runs until somebody asks.
+/// Who does the work of a runtime.
+enum class workforce : std::uint8_t {
+    threads,  ///< its own
+    polled,   ///< whoever asks, by the real clock
+    manual,   ///< whoever asks, and time stands still until it is moved
+};
+
+/// The timers, the jobs and the clock of one runtime.
 ///
 /// Where it runs jobs on the calling thread, a forced unwind that leaves one passes.
 class scheduler {
 public:
-    explicit scheduler(bool manual) : manual_(manual) {}
+    explicit scheduler(workforce who, std::function<void()> on_earlier = {})
+        : manual_(who == workforce::manual), polled_(who == workforce::polled), on_earlier_(std::move(on_earlier)) {}
 
     timer ticks{&task::tick_};
     timer timeouts{&task::overdue_};
     job_queue jobs;
 
     [[nodiscard]] bool manual() const noexcept { return manual_; }
+    [[nodiscard]] bool polled() const noexcept { return polled_; }
 
     [[nodiscard]] time_point now() const noexcept {
         // Acquires [manual clock]: what happened before the clock was moved is seen by who reads the new time.
@@ -61,7 +71,7 @@ public:
     [[nodiscard]] worker* worker_here() const noexcept { return serves_this_thread() ? this_thread().worker : nullptr; }
 
     /// True where `flush` and `stop` do the work themselves, since waiting for a worker could wait for oneself.
-    [[nodiscard]] bool works_on_this_thread() const noexcept { return manual_ || worker_here() != nullptr; }
+    [[nodiscard]] bool works_on_this_thread() const noexcept { return manual_ || polled_ || worker_here() != nullptr; }
 
     /// From whom workers come. Called before the first of them starts; it is there for as long as one of its threads.
     void set_workers(worker_source* source) noexcept { workers_ = source; }
@@ -85,6 +95,64 @@ public:
         run(std::move(job), until);
         return true;
     }
+
+    // ---- a runtime that is polled
+
+    /// Sounds what is due, and runs the jobs that are queued then. Returns how many these were.
+    std::size_t poll() {
+        struct serving {
+            thread_state& state;
+            void const* const before;
+            serving(thread_state& here, scheduler const* one) noexcept
+                : state(here), before(std::exchange(here.serves, one)) {}
+            ~serving() { state.serves = before; }
+        };
+        serving const here(this_thread(), this);
+        while (sound_timeout() || sound_tick()) {
+        }
+        std::size_t ran = 0;
+        for (auto left = jobs.size(); left > 0; --left) {
+            auto job = jobs.take();
+            if (!job) break;
+            run(std::move(job), never);
+            ++ran;
+        }
+        return ran;
+    }
+
+    /// When to poll again; never if there is nothing to come.
+    [[nodiscard]] time_point next_deadline() noexcept {
+        // Sequentially consistent, with [earlier]: whoever brings it forward from here on tells.
+        told_.store(never.time_since_epoch().count(), std::memory_order_seq_cst);
+        auto const next = next_due();
+        auto expected = never.time_since_epoch().count();
+        told_.compare_exchange_strong(expected, next.time_since_epoch().count(), std::memory_order_seq_cst,
+                                      std::memory_order_seq_cst);
+        return (std::max)(next, time_point());  // which no difference to another time overflows
+    }
+
+    /// Something may have become due earlier than whoever polls knows: then he is told. No lock is held.
+    void tell_if_earlier() noexcept {
+        if (!polled_ || serves_this_thread()) return;
+        auto const next = next_due().time_since_epoch().count();
+        auto told = told_.load(std::memory_order_seq_cst);  // [earlier]
+        while (next < told) {
+            if (!told_.compare_exchange_weak(told, next, std::memory_order_seq_cst, std::memory_order_seq_cst))
+                continue;
+            if (on_earlier_) thrown_by([&] { on_earlier_(); });
+            return;
+        }
+    }
+
+    /// For who waits: sounds the ticks that are due.
+    void sound_ticks() noexcept {
+        while (polled_ && sound_tick()) {
+        }
+    }
+    /// Until when he may sleep.
+    [[nodiscard]] time_point next_tick() noexcept { return polled_ ? ticks.next() : never; }
+
+    // ---- a manual one
 
     /// Moves the manual clock from alarm to alarm, each at its own time, and runs what falls due. While a job runs, or
     /// another thread does all that, only timeouts sound; the rest is left to be done there.
@@ -111,6 +179,9 @@ public:
     }
 
 private:
+    static constexpr time_point when_queued = (time_point::min)();
+
+    [[nodiscard]] time_point next_due() noexcept { return jobs.empty() ? next_alarm() : when_queued; }
     [[nodiscard]] time_point next_alarm() noexcept { return (std::min)(ticks.next(), timeouts.next()); }
 
     bool sound_tick() noexcept {
@@ -195,6 +266,9 @@ private:
     [[nodiscard]] int running() const noexcept { return running_.load(std::memory_order_seq_cst); }  // [running]
 
     bool const manual_;
+    bool const polled_;
+    std::function<void()> const on_earlier_;
+    atomic<time_point::rep> told_{never.time_since_epoch().count()};  ///< the deadline that whoever polls knows
     thread_lookup const lookup_ = &state_of_this_thread;
     worker_source* workers_ = nullptr;
     atomic<nanoseconds::rep> manual_now_{0};

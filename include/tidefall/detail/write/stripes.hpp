@@ -3,8 +3,10 @@
 
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/write/stripe_lock.hpp>
+#include <tidefall/detail/write/total_limit.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
+#include <tidefall/table.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <algorithm>
@@ -42,14 +44,35 @@ struct stripe_limits {
     std::size_t capacity = no_limit;  ///< the number from which a write is not simply taken
     bool counts = false;              ///< `waiting` is kept: there is a limit, and there are several stripes
     atomic<std::size_t> waiting{0};   ///< values in all stripes
+    /// Values that may wait here of those that may in all partitions. Grows under any of the locks.
+    atomic<std::size_t> leased{no_limit};
+    total_limit* total = nullptr;  ///< of the buffer
+    /// The same by weight, of tables that have one.
+    std::size_t drain_at_weight = no_limit;
+    std::size_t capacity_weight = no_limit;
+    atomic<std::size_t> waiting_weight{0};  ///< kept where `counts` is true
     /// When a write first found no room since the last swap; never: none did, or nobody listens. Set under a stripe's
     /// lock, reset under all.
     atomic<nanoseconds::rep> full_since{not_full};
+    atomic<bool> full_by_total{false};     ///< for want of room in all partitions together
     atomic<std::uint64_t> turned_away{0};  ///< values answered `full` since then, where somebody listens
     // What follows is of no concern to a write.
     std::size_t threshold = no_limit;  ///< `drain_at` is the smaller of the two
+    std::size_t threshold_weight = no_limit;
     std::array<std::optional<fullness>, 2> ended{};
     std::uint64_t told_dropped = 0;
+
+    // Relaxed: it grows and shrinks under locks of the partition, and writers of other stripes may overshoot.
+    [[nodiscard]] bool is_leased() const noexcept { return leased.load(std::memory_order_relaxed) != no_limit; }
+    /// How many values may wait.
+    [[nodiscard]] std::size_t most() const noexcept {
+        return (std::min)(capacity, leased.load(std::memory_order_relaxed));
+    }
+    /// So many values wait, of that weight: true if there is room for one of the other.
+    [[nodiscard]] bool has_room_for(std::size_t weight, std::size_t size, std::size_t waiting_now) const noexcept {
+        if (capacity_weight == no_limit || size == 0) return true;
+        return waiting_now <= capacity_weight && weight <= capacity_weight - waiting_now;
+    }
 };
 
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
@@ -81,26 +104,78 @@ struct alignas(128) stripe {
         return size - 1 < uneventful;  // one comparison for both bounds: below 0 comes the largest number
     }
 
-    /// How many values are welcome. The lock is held.
-    [[nodiscard]] std::size_t room() const noexcept {
+    /// How many values are welcome, each of at most that weight. The lock is held.
+    [[nodiscard]] std::size_t room([[maybe_unused]] std::size_t weight) const noexcept {
         if (closed) return 0;
-        auto const capacity = limits->capacity;
-        if (capacity == no_limit) return no_limit;
+        if constexpr (weighed<Table>) {
+            if (!has_room_by_weight(weight)) return 0;
+        }
+        auto const most = limits->most();
+        if (most == no_limit) return no_limit;
         // Relaxed: as in crossed_limit. Writers of other stripes may go over the capacity by one value each.
-        if (limits->counts) return limits->waiting.load(std::memory_order_relaxed) < capacity ? 1 : 0;
-        return capacity - (std::min)(capacity, table.size());
+        if (limits->counts) return limits->waiting.load(std::memory_order_relaxed) < most ? 1 : 0;
+        return most - (std::min)(most, table.size());
+    }
+    [[nodiscard]] bool has_room_by_weight(std::size_t weight) const noexcept requires(weighed<Table>) {
+        return limits->has_room_for(weight, waiting(), waiting_weight());
     }
 
-    /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
-    [[nodiscard]] bool crossed_limit(std::size_t before) noexcept {
+    /// Values in all stripes of the partition. The lock is held.
+    [[nodiscard]] std::size_t waiting() const noexcept {
+        // Relaxed: as in crossed_limit.
+        return limits->counts ? limits->waiting.load(std::memory_order_relaxed) : table.size();
+    }
+    [[nodiscard]] std::size_t waiting_weight() const noexcept {
+        // Relaxed: as in crossed_limit.
+        return limits->counts ? limits->waiting_weight.load(std::memory_order_relaxed) : table.weight();
+    }
+
+    /// Where nothing but the lease is used up: leases more. False if none is left. The lock is held.
+    [[nodiscard]] bool extend_lease() noexcept {
+        auto const more = limits->total->lease();
+        if (more == 0) return false;
+        limits->leased.fetch_add(more, std::memory_order_relaxed);  // as in stripe_limits::is_leased
+        look_at_limits();
+        return true;
+    }
+    [[nodiscard]] bool lacks_lease() const noexcept {
+        return limits->is_leased() && waiting() < limits->capacity &&
+               waiting() >= limits->leased.load(std::memory_order_relaxed);  // as in stripe_limits::is_leased
+    }
+
+    /// Which writes need no look, by the limits. The lock is held.
+    void look_at_limits() noexcept {
+        auto const bound = (std::min)(limits->drain_at, limits->most());
+        // Where the stripes count together, or values are weighed, every write looks.
+        bool const every = limits->counts || limits->drain_at_weight != no_limit || bound < 2;
+        if (!closed) uneventful = every ? 0 : bound - 2;
+    }
+
+    /// True if the write that changed the table's size from `before`, and its weight by `weight`, reached a limit. The
+    /// lock is held.
+    [[nodiscard]] std::optional<drain_trigger> crossed_limit(std::size_t before,
+                                                             [[maybe_unused]] std::size_t weight) noexcept {
         std::size_t after = table.size();
+        [[maybe_unused]] bool const has_grown = after != before;
         if (limits->counts) {
             auto const grown = after - before;  // modulo 2^64
             // Relaxed: it changes under a lock of the partition only, and is set anew under all of them.
             before = limits->waiting.fetch_add(grown, std::memory_order_relaxed);
             after = before + grown;
         }
-        return before < limits->drain_at && after >= limits->drain_at;
+        if (before < limits->drain_at && after >= limits->drain_at) {
+            return limits->drain_at == limits->capacity ? drain_trigger::capacity : drain_trigger::threshold;
+        }
+        if constexpr (weighed<Table>) {
+            if (!has_grown) return std::nullopt;
+            auto const until_now = limits->counts ? limits->waiting_weight.fetch_add(weight, std::memory_order_relaxed)
+                                                  : table.weight() - weight;
+            if (until_now < limits->drain_at_weight && until_now + weight >= limits->drain_at_weight) {
+                return limits->drain_at_weight == limits->capacity_weight ? drain_trigger::capacity
+                                                                          : drain_trigger::threshold;
+            }
+        }
+        return std::nullopt;
     }
 
     /// A write found no room at this time. True for the first since the last swap. The lock is held.
@@ -122,11 +197,13 @@ struct alignas(128) stripe {
     void shrunk_from(std::size_t before) noexcept {
         // Relaxed: as in crossed_limit.
         if (limits->counts) limits->waiting.fetch_sub(before - table.size(), std::memory_order_relaxed);
+        if (limits->is_leased()) limits->total->note_slack();
     }
 
     /// Adds what is counted here. The lock is held.
     void count_in(buffer_stats& stats) const noexcept {
         stats.pending += table.size();
+        if constexpr (weighed<Table>) stats.pending_weight += table.weight();
         stats.refused += refused;
         stats.coalesced += coalesced;
         stats.erased += erased;
@@ -158,7 +235,8 @@ private:
 template <typename Table>
 class stripe_set {
 public:
-    explicit stripe_set(std::span<stripe<Table>> stripes) noexcept : stripes_(stripes) {
+    stripe_set(std::span<stripe<Table>> stripes, total_limit& total) noexcept : stripes_(stripes) {
+        limits_.total = &total;
         for (auto& one : stripes_) one.limits = &limits_;
     }
     stripe_set(stripe_set const&) = delete;
@@ -175,7 +253,7 @@ public:
             if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
             if (close) stripes_[i].close();
         }
-        if (total > 0) limits_.waiting.store(0, std::memory_order_relaxed);  // as in crossed_limit
+        if (total > 0) forget_waiting();
         if (total > 0 || close) end_fullness(now);
         return total;
     }
@@ -192,27 +270,69 @@ public:
         for (auto& one : stripes_) one.close();
     }
 
-    /// Changes the number of values that starts a drain, and the number that may wait, as far as `update` names them.
-    /// Returns which of the two is reached now.
-    std::optional<drain_trigger> change_limits(options_update const& update) noexcept {
-        if (!update.drain_threshold && !update.capacity) return std::nullopt;
+    /// Changes the limits, as far as `update` names them; with `leases_anew`, as those of all partitions together begin
+    /// or end. Returns which of them is reached now.
+    std::optional<drain_trigger> change_limits(options_update const& update, bool leases_anew) noexcept {
+        if (!update.drain_threshold && !update.capacity && !update.drain_threshold_weight && !update.capacity_weight &&
+            !leases_anew) {
+            return std::nullopt;
+        }
         all_locked const locked(*this);
         if (update.drain_threshold) limits_.threshold = update.drain_threshold->value_or(no_limit);
         if (update.capacity) limits_.capacity = update.capacity->value_or(no_limit);
+        if (update.drain_threshold_weight) limits_.threshold_weight = update.drain_threshold_weight->value_or(no_limit);
+        if (update.capacity_weight) limits_.capacity_weight = update.capacity_weight->value_or(no_limit);
         std::size_t const total = count();
-        limits_.drain_at = (std::min)(limits_.threshold, limits_.capacity);
-        limits_.counts = stripes_.size() > 1 && limits_.drain_at != no_limit;
-        limits_.waiting.store(total, std::memory_order_relaxed);  // as in crossed_limit
-        for (auto& one : stripes_) {
-            // Where the stripes count together, every write looks.
-            if (!one.closed) one.uneventful = limits_.counts || limits_.drain_at < 2 ? 0 : limits_.drain_at - 2;
+        std::size_t const weight = weight_of_all();
+        // Relaxed: as in stripe_limits::is_leased.
+        if (leases_anew) {
+            bool const is_limited = limits_.total->exists();
+            if (is_limited) limits_.total->charge(total);
+            limits_.leased.store(is_limited ? total : no_limit, std::memory_order_relaxed);
         }
-        if (total >= limits_.capacity) return drain_trigger::capacity;
-        if (total >= limits_.threshold) return drain_trigger::threshold;
+        limits_.drain_at = (std::min)(limits_.threshold, limits_.capacity);
+        limits_.drain_at_weight = (std::min)(limits_.threshold_weight, limits_.capacity_weight);
+        limits_.counts = stripes_.size() > 1 &&
+                         (limits_.drain_at != no_limit || limits_.drain_at_weight != no_limit || limits_.is_leased());
+        // Relaxed: as in crossed_limit.
+        limits_.waiting.store(total, std::memory_order_relaxed);
+        limits_.waiting_weight.store(weight, std::memory_order_relaxed);
+        for (auto& one : stripes_) one.look_at_limits();
+        if (total >= limits_.capacity || weight >= limits_.capacity_weight) return drain_trigger::capacity;
+        if (total >= limits_.threshold || weight >= limits_.threshold_weight) return drain_trigger::threshold;
         return std::nullopt;
     }
 
-    [[nodiscard]] bool has_room() const noexcept { return size() < capacity(); }
+    /// Gives back what was leased and is not used.
+    void give_back_slack() noexcept {
+        all_locked const locked(*this);
+        if (!limits_.is_leased()) return;
+        auto const used = count();
+        auto const had = limits_.leased.exchange(used, std::memory_order_relaxed);  // as in stripe_limits::is_leased
+        had > used ? limits_.total->give_back(had - used) : limits_.total->charge(used - had);
+        for (auto& one : stripes_) one.look_at_limits();
+    }
+
+    /// Of writes of that weight.
+    [[nodiscard]] bool has_room(std::size_t weight) const noexcept {
+        std::size_t waiting = 0;
+        std::size_t waiting_weight = 0;
+        for (auto& one : stripes_) {
+            next_guard const locked(one);
+            waiting += one.table.size();
+            if constexpr (weighed<Table>) waiting_weight += one.table.weight();
+        }
+        next_guard const locked(stripes_.front());
+        bool const is_welcome =
+            waiting < limits_.most() || (waiting < limits_.capacity && !limits_.total->is_reached());
+        return is_welcome && limits_.has_room_for(weight, waiting, waiting_weight);
+    }
+
+    /// There is room in all partitions together again: who found none here hears of it.
+    void end_fullness_by_total(time_point now) noexcept {
+        all_locked const locked(*this);
+        if (limits_.full_by_total.load(std::memory_order_relaxed)) end_fullness(now);
+    }
 
     /// What hooks were not told of yet.
     [[nodiscard]] limit_news take_news() noexcept {
@@ -291,6 +411,7 @@ private:
     /// Nobody finds the partition full from now on, until the next one does.
     void end_fullness(time_point now) noexcept {
         // Relaxed: as in note_full.
+        limits_.full_by_total.store(false, std::memory_order_relaxed);
         auto const since = limits_.full_since.exchange(not_full, std::memory_order_relaxed);
         auto const refused = limits_.turned_away.exchange(0, std::memory_order_relaxed);
         if (since == not_full) return;
@@ -305,9 +426,24 @@ private:
         return total;
     }
 
-    [[nodiscard]] std::size_t capacity() const noexcept {
-        next_guard const locked(stripes_.front());
-        return limits_.capacity;
+    [[nodiscard]] std::size_t weight_of_all() const noexcept {
+        std::size_t total = 0;
+        if constexpr (weighed<Table>) {
+            for (auto const& one : stripes_) total += one.table.weight();
+        }
+        return total;
+    }
+
+    /// Nothing waits: what was leased for it goes back.
+    void forget_waiting() noexcept {
+        // Relaxed: as in crossed_limit.
+        limits_.waiting.store(0, std::memory_order_relaxed);
+        limits_.waiting_weight.store(0, std::memory_order_relaxed);
+        if (!limits_.is_leased()) return;
+        // Relaxed: as in stripe_limits::is_leased.
+        limits_.total->give_back(limits_.leased.exchange(0, std::memory_order_relaxed));
+        limits_.total->swapped();
+        for (auto& one : stripes_) one.look_at_limits();
     }
 
     std::span<stripe<Table>> const stripes_;

@@ -5,7 +5,9 @@
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
+#include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/partition_set.hpp>
+#include <tidefall/detail/threads/job_queue.hpp>
 #include <tidefall/detail/write/router.hpp>
 #include <tidefall/detail/write/stripes.hpp>
 #include <tidefall/options.hpp>
@@ -17,10 +19,13 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace tidefall::inline v0::detail {
 
@@ -57,7 +62,7 @@ public:
     [[gnu::always_inline]]
 #endif
     inline write_result
-    write_some(std::size_t to, std::size_t most, F& f, ChangesOnly& changes_only) {
+    write_some(std::size_t to, std::size_t most, F& f, ChangesOnly& changes_only, std::size_t weight = 0) {
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
@@ -69,12 +74,12 @@ public:
         if (uneventful) [[likely]] {
             count = (std::min)(most, stripe.uneventful + 1 - before);
         } else {
-            for (blocked_write blocked; (count = (std::min)(most, stripe.room())) == 0;) {
+            for (blocked_write blocked; (count = (std::min)(most, stripe.room(weight))) == 0;) {
                 if (would_only_change(stripe, changes_only)) {
                     count = 1;
                     break;
                 }
-                auto const next = at_limit(stripe, blocked);
+                auto const next = at_limit(stripe, blocked, weight);
                 if (next == overflow_step::refuse_full) return {write_status::full, 0};
                 if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
                 if (next == overflow_step::make_room_after) {
@@ -89,7 +94,7 @@ public:
             auto counted = [&](Table& table) { return f(table, count); };
             status = locked(counted, stripe.table);
         } catch (...) {
-            unlock_and_look(stripe, before);  // what a bulk write had inserted stays
+            unlock_and_look(stripe, before, weight);  // what a bulk write had inserted stays
             throw;
         }
         if (status != write_status::accepted) [[unlikely]] {
@@ -100,7 +105,7 @@ public:
         if (uneventful) [[likely]] {
             stripe.lock.unlock();
         } else {
-            unlock_and_look(stripe, before);
+            unlock_and_look(stripe, before, weight);
         }
         return {status, count};
     }
@@ -134,7 +139,7 @@ public:
             removed = before - stripe.table.size();
             stripe.erased += removed;
             stripe.shrunk_from(before);
-            made_room = removed > 0 && stripe.limits->capacity != no_limit;
+            made_room = removed > 0 && stripe.limits->most() != no_limit;
         }
         if (made_room) core_->changed();  // a writer may wait for it
         return removed;
@@ -162,6 +167,7 @@ private:
     struct blocked_write {
         std::optional<time_point> since;
         bool in_time = true;
+        bool has_asked = false;  ///< for a drain
     };
 
     /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
@@ -173,8 +179,22 @@ private:
     [[gnu::noinline]]
 #endif
     overflow_step
-    at_limit(stripe<Table>& stripe, blocked_write& write) {
+    at_limit(stripe<Table>& stripe, blocked_write& write, std::size_t weight) {
         if (stripe.closed) return refuse_stopped(stripe);
+        bool by_total = false;
+        if (has_room_but_for_lease(stripe, weight)) {
+            if (stripe.extend_lease()) return overflow_step::look_again;
+            if (stripe.limits->total->take_slack()) {
+                auto const all = partitions_;
+                stripe.lock.unlock();
+                all->give_back_slack();
+                return enter_again(stripe);
+            }
+            by_total = true;
+            // Relaxed: the locks order it.
+            stripe.limits->full_by_total.store(true, std::memory_order_relaxed);
+            stripe.limits->total->note_full();
+        }
         bool const observed = core_->observed();
         if (observed && stripe.note_full(core_->schedule->now())) {
             auto const one = (*partitions_)[index_of(stripe)];
@@ -182,19 +202,49 @@ private:
             one->tell_full();
             return enter_again(stripe);
         }
-        if (drops_oldest() && !inside_drop::of(core_->this_thread, core_.get())) {
+        if (!std::exchange(write.has_asked, true) && finds_drains_wanting(stripe, by_total)) {
+            auto const all = partitions_;
+            auto const index = index_of(stripe);
+            stripe.lock.unlock();
+            by_total ? all->start_drains() : (*all)[index]->start_drain(drain_trigger::capacity);
+            return enter_again(stripe);
+        }
+        bool const has_oldest_here = !by_total || stripe.table.size() > 0;
+        if (drops_oldest() && has_oldest_here && !inside_drop::of(core_->this_thread, core_.get())) {
             return overflow_step::make_room_after;
         }
-        if (overflow_ != overflow_policy::block || !write.in_time || inside_any_callback()) {
+        if (overflow_ != overflow_policy::block || !write.in_time) {
             stripe.turn_away(observed);
             stripe.lock.unlock();
             return overflow_step::refuse_full;
         }
-        auto const one = (*partitions_)[index_of(stripe)];
+        auto const all = partitions_;
+        auto const one = (*all)[index_of(stripe)];
         stripe.lock.unlock();
+        waiting_turn const turn(*this);
+        if (!turn.is_granted()) {
+            write.in_time = false;
+            return enter_again(stripe);
+        }
         if (!write.since) write.since = core_->schedule->now();
-        write.in_time = one->wait_for_room(*write.since);
+        if (by_total && core_->schedule->manual()) all->begin_drains();
+        write.in_time = one->wait_for_room(*write.since, weight, turn.call());
         return enter_again(stripe);
+    }
+
+    /// The stripe's lock is held.
+    static bool has_room_but_for_lease(stripe<Table> const& stripe, [[maybe_unused]] std::size_t weight) noexcept {
+        if constexpr (weighed<Table>) {
+            if (!stripe.has_room_by_weight(weight)) return false;
+        }
+        return stripe.lacks_lease();
+    }
+
+    /// True where a write that finds no room has to start drains, since none was begun by a write that reached the
+    /// limit: one of them would have found more room than it took. The stripe's lock is held.
+    static bool finds_drains_wanting(stripe<Table> const& stripe, bool by_total) noexcept {
+        if (by_total) return stripe.limits->total->asks_for_drains();
+        return stripe.limits->capacity_weight != no_limit;
     }
 
     static overflow_step enter_again(stripe<Table>& stripe) noexcept {
@@ -209,10 +259,43 @@ private:
         return overflow_step::refuse_stopped;
     }
 
-    /// In code of the user's that any buffer called, as far as this module or the buffer's knows.
-    bool inside_any_callback() const noexcept {
-        return inside_callback::any(core_->this_thread) || inside_callback::any(&state_of_this_thread);
-    }
+    /// Whether the calling thread may wait for room, for as long as it lives. It may not in code of the user's that
+    /// this buffer called, nor in that of others but in a call of the processor, where the worker's own runtime can do
+    /// without it.
+    class waiting_turn {
+    public:
+        explicit waiting_turn(write_path const& of) noexcept {
+            auto& core = *of.core_;
+            thread_lookup const own = core.this_thread;
+            thread_lookup const here = &state_of_this_thread;
+            if (!inside_callback::any(own) && !inside_callback::any(here)) {
+                is_granted_ = true;
+                return;
+            }
+            if (inside_callback::of(own, &core) || inside_callback::of(here, &core)) return;
+            auto const& state = own().call != nullptr ? own() : here();
+            if (state.call == nullptr || state.jobs == nullptr || !state.jobs->begin_wait()) return;
+            is_granted_ = true;
+            jobs_ = state.jobs;
+            call_ = state.call;
+            call_->wait_at(of.core_);
+        }
+        ~waiting_turn() {
+            if (jobs_ == nullptr) return;
+            call_->wait_at(nullptr);
+            jobs_->end_wait();
+        }
+        waiting_turn(waiting_turn const&) = delete;
+        waiting_turn& operator=(waiting_turn const&) = delete;
+
+        [[nodiscard]] bool is_granted() const noexcept { return is_granted_; }
+        [[nodiscard]] call_services const* call() const noexcept { return call_; }
+
+    private:
+        bool is_granted_ = false;
+        job_queue* jobs_ = nullptr;      ///< of the worker that the thread is
+        call_services* call_ = nullptr;  ///< that it is in
+    };
 
     /// The stripe's lock is held; what `changes_only` throws releases it.
     template <typename ChangesOnly>
@@ -240,35 +323,78 @@ private:
     [[gnu::noinline]]
 #endif
     void
-    unlock_and_look(stripe<Table>& stripe, std::size_t before) {
-        bool const first = before == 0 && stripe.table.size() > 0;
-        bool const crossed = stripe.crossed_limit(before);
-        bool const full = stripe.limits->drain_at == stripe.limits->capacity;
-        bool const over = drops_oldest() && before >= stripe.limits->capacity && stripe.table.size() > before;
+    unlock_and_look(stripe<Table>& stripe, std::size_t before, std::size_t weight) {
+        auto const& limits = *stripe.limits;
+        std::size_t const after = stripe.table.size();
+        bool const first = before == 0 && after > 0;
+        auto const crossed = stripe.crossed_limit(before, weight);
+        bool over = drops_oldest() && after > before && before >= limits.most();
+        if constexpr (weighed<Table>) over = over || (drops_oldest() && after > before && is_too_heavy(stripe));
         if constexpr (has_oldest<Table>) {
-            if (over) return unlock_and_drop_oldest(stripe);
+            if (over) return unlock_and_drop_oldest(stripe, weight);
         }
+        bool const reached_total = limits.is_leased() && limits.total->is_reached() && limits.total->asks_for_drains();
         stripe.lock.unlock();
         auto& partition = partition_of(stripe);
-        if (first) partition.control_.value_waits();
-        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
+        if (first) {
+            partition.control_.value_waits();
+            core_->schedule->tell_if_earlier();
+        }
+        if (crossed) partition.start_drain(*crossed);
+        if (reached_total) partitions_->start_drains();
     }
 
-    void unlock_and_drop_oldest(stripe<Table>& from) {
-        std::optional<value_type> oldest;
-        try {
-            oldest.emplace(std::move(from.table.front()));
-        } catch (...) {
-            from.table.pop_back();
+    /// The stripe's lock is held.
+    static bool is_too_heavy(stripe<Table> const& stripe) noexcept {
+        return stripe.table.weight() > stripe.limits->capacity_weight && stripe.table.size() > 1;
+    }
+
+    void unlock_and_drop_oldest(stripe<Table>& from, [[maybe_unused]] std::size_t weight) {
+        if constexpr (weighed<Table>) {
+            return unlock_and_drop_by_weight(from, weight);
+        } else {
+            std::optional<value_type> oldest;
+            try {
+                oldest.emplace(std::move(from.table.front()));
+            } catch (...) {
+                from.table.pop_back();
+                from.lock.unlock();
+                throw;
+            }
+            from.table.pop_front();
+            ++from.dropped;
             from.lock.unlock();
-            throw;
+            auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
+            inside_drop const here(core_->this_thread, core_.get());
+            one->return_oldest(std::span(std::addressof(*oldest), 1));
         }
-        from.table.pop_front();
-        ++from.dropped;
+    }
+
+    /// Drops as many as make room for what was inserted, which is of that weight.
+    void unlock_and_drop_by_weight(stripe<Table>& from, std::size_t weight) {
+        std::vector<value_type> oldest;
+        auto& table = from.table;
+        std::exception_ptr error;
+        try {
+            while (table.size() > 1 && (table.size() > from.limits->most() || is_too_heavy(from))) {
+                auto const its = Table::weight_of(table.front());
+                oldest.push_back(std::move(table.front()));
+                table.pop_front();
+                table.take_weight(its);
+                ++from.dropped;
+            }
+        } catch (...) {  // those that went are dropped all the same
+            table.pop_back();
+            table.take_weight(weight);
+            error = std::current_exception();
+        }
         from.lock.unlock();
-        auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
-        inside_drop const here(core_->this_thread, core_.get());
-        one->return_oldest(*oldest);
+        auto const one = (*partitions_)[index_of(from)];
+        {
+            inside_drop const here(core_->this_thread, core_.get());
+            one->return_oldest(oldest);
+        }
+        if (error) std::rethrow_exception(error);
     }
 
     // Invariant: nothing here changes.
