@@ -150,7 +150,13 @@ private:
         bool is_stopped = false;
         auto const may_go_on = [&] {
             is_stopped = call != nullptr && call->is_stopped();
-            return is_stopped || control_.is_closed() || stripes_.has_room(weight);
+            if (is_stopped || control_.is_closed() || stripes_.has_room(weight)) return true;
+            if constexpr (detail::weighed<Table>) {
+                // Others may have taken the room, and have reached no limit by it.
+                control_.limit_reached(drain_trigger::capacity);
+                return stripes_.has_room(weight);
+            }
+            return false;
         };
         return core_->wait_until(may_go_on, bound) && !is_stopped;
     }

@@ -149,6 +149,7 @@ public:
             } else {
                 result.ended_drain = cycle_.has_started();
                 cycle_.cancel();
+                unwatch();
             }
         }
         result.announces = !is(phase::preparing) && stop_.claim_end();

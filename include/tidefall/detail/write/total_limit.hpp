@@ -45,6 +45,7 @@ public:
             auto const part = (std::max)(left / static_cast<std::ptrdiff_t>(2 * partitions_), std::ptrdiff_t{1});
             if (left_.compare_exchange_weak(left, left - part, std::memory_order_relaxed, std::memory_order_relaxed)) {
                 if (part > 1) note_slack();
+                has_asked_.store(false, std::memory_order_relaxed);
                 return static_cast<std::size_t>(part);
             }
         }
@@ -68,7 +69,7 @@ public:
         return left_.load(std::memory_order_relaxed) <= 0 && !has_slack_.load(std::memory_order_relaxed);
     }
 
-    /// True for the first since the last swap who finds it reached: he has all partitions drain.
+    /// True for the first since the last lease or swap who finds it reached: he has all partitions drain.
     [[nodiscard]] bool asks_for_drains() noexcept { return !has_asked_.exchange(true, std::memory_order_relaxed); }
 
     /// A write was told that there is no room.

@@ -229,6 +229,7 @@ private:
         if (!write.since) write.since = core_->schedule->now();
         if (by_total && core_->schedule->manual()) all->begin_drains();
         write.in_time = one->wait_for_room(*write.since, weight, turn.call());
+        write.has_asked = false;  // others may have taken the room
         return enter_again(stripe);
     }
 
