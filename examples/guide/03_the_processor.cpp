@@ -268,6 +268,36 @@ void from_inside() {
     check(thrown);
 }
 
+void stages() {
+    std::size_t stored = 0;
+    auto const store = [&](std::span<event const> batch) { stored += batch.size(); };
+    tidefall::queue<event> second({.name = "second", .partitions = 1, .capacity = 10}, store);
+    tidefall::queue<event> first({.name = "first", .partitions = 1}, [&](std::span<event> batch) {
+        for (event& one : batch) second.push(std::move(one));  // waits while the second stage is full
+    });
+    for (int user = 0; user < 1000; ++user) first.push({user, "signed in"});
+    first.stop();  // the first stage first
+    second.stop();
+    check(stored == 1000 && second.stats().refused == 0);
+}
+
+void stages_of_one_worker() {
+    auto one_worker = tidefall::make_runtime({.workers = 1});
+    tidefall::queue<event> second(
+        {.name = "second", .partitions = 1, .processing_interval = 1h, .capacity = 10, .runtime = one_worker},
+        [](std::span<event>) {});
+    int full = 0;
+    tidefall::queue<event> first({.name = "first", .partitions = 1, .processing_batch_size = 30, .runtime = one_worker},
+                                 [&](std::span<event> batch) {
+                                     for (event& one : batch) {
+                                         full += second.push(std::move(one)) == tidefall::write_status::full;
+                                     }
+                                 });
+    for (int user = 0; user < 30; ++user) first.push({user, "signed in"});
+    first.stop();
+    check(full == 10);  // ten were swapped out, and ten wait
+}
+
 int main() {
     batches();
     in_parts();
@@ -278,4 +308,6 @@ int main() {
     whole_tables();
     failures();
     from_inside();
+    stages();
+    stages_of_one_worker();
 }

@@ -11,15 +11,20 @@
 #include <tidefall/queue.hpp>
 #include <tidefall/registry.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -137,6 +142,35 @@ void what_it_took() {
     check(sink.written == 2 && events.stats().processed == 2);
 }
 
+/// Stands for a client that calls back on a thread of its own.
+struct later_sink {
+    template <typename F>
+    void send_later(std::span<event const> values, F then) {
+        sent += values.size();
+        client = std::thread([then = std::move(then)]() mutable { then(nullptr); });
+    }
+    std::size_t sent = 0;
+    std::thread client;
+};
+
+void sinks_that_answer_later() {
+    later_sink sink;
+    {
+        tidefall::queue<event> events(
+            {.name = "events", .max_in_flight = 16},                 // batches of a partition that may be out at once
+            [&](tidefall::async_batch<event> batch) {
+                auto const values = batch.values();                  // valid until the batch ends
+                sink.send_later(values, [batch = std::move(batch)](std::exception_ptr error) mutable {
+                    error ? batch.fail(error) : batch.complete();    // once the answer is there, on whatever thread
+                });
+            });
+        events.push({1, "signed_in"});
+        check(events.flush().processed == 1);
+    }
+    sink.client.join();
+    check(sink.sent == 1);
+}
+
 void encode(event const& e, std::string& to) { to = e.what; }
 event decode(std::string_view record) { return {0, std::string(record)}; }
 
@@ -208,6 +242,45 @@ void counting() {
     check(text.find("tidefall_buffer_pending_values{buffer=\"events\"} 0") != std::string::npos);
 }
 
+/// Stands for a loop of the program's.
+class event_loop {
+public:
+    void wake() {
+        std::lock_guard const lock(mutex_);
+        is_awake_ = true;
+        woken_.notify_one();
+    }
+    void wait_until(std::chrono::steady_clock::time_point time) {
+        std::unique_lock lock(mutex_);
+        woken_.wait_until(lock, std::min(time, std::chrono::steady_clock::now() + 1h), [&] { return is_awake_; });
+        is_awake_ = false;
+    }
+    bool goes_on() const { return processed < 100; }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable woken_;
+    bool is_awake_ = false;
+};
+
+void write_hundred(tidefall::queue<event>& to) {
+    for (int i = 0; i < 100; ++i) to.push(e);
+}
+
+void in_a_loop() {
+    processed = 0;
+    event_loop loop;
+    auto polled = tidefall::make_polled_runtime([&] { loop.wake(); });   // where a write brings the deadline forward
+    tidefall::queue<event> events({.name = "events", .drain_threshold = 100, .runtime = polled}, processor);
+    std::thread writer([&] { write_hundred(events); });          // and so may handlers of the loop's own
+    while (loop.goes_on()) {
+        loop.wait_until(polled->next_deadline());                // sockets, timers, and wake()
+        polled->poll();                                          // does what is due, and returns how many drains ran
+    }
+    writer.join();
+    check(events.stats().processed == 100);
+}
+
 void testing_your_code() {
     std::vector<int> seen;
     auto const processor = [&](std::span<int> batch) { seen.assign(batch.begin(), batch.end()); };
@@ -223,10 +296,12 @@ int main() {
     writing_to_a_queue();
     writing_to_a_hash_map();
     what_it_took();
+    sinks_that_answer_later();
     when_the_sink_fails();
     from_the_environment();
     by_name();
     by_type();
     counting();
+    in_a_loop();
     testing_your_code();
 }

@@ -105,6 +105,8 @@ private:
                 throw std::invalid_argument("tidefall: table mode over several stripes needs Table::absorb");
             }
         }
+        // The first drain allocates none, as those after it.
+        spare_ = batches_.emplace_back(std::make_unique<open_batch>(*core_, control_, report_)).get();
         bool const has_total = how.total_capacity.has_value();
         apply({.processing_interval = how.processing_interval,
                .processing_batch_size = how.processing_batch_size,

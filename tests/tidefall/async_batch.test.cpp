@@ -7,6 +7,7 @@
 #include "../support/recorder.hpp"
 #include "../support/standard_error.hpp"
 
+#include <tidefall/decorators.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -421,6 +422,23 @@ TEST_CASE("async: a call that hangs after it gave its batch away is no concern o
     kept->complete();
     CHECK(items.stats().processed == 1);
     go_on.open();
+    CHECK(items.stop().complete);
+}
+
+TEST_CASE("async: each partition may have a processor of its own that takes batches") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<async_batch<int>> kept;
+    std::vector<std::size_t> made;
+    int_queue items({.partitions = 2, .runtime = clock}, tidefall::per_partition([&](std::size_t partition) {
+                        made.push_back(partition);
+                        return [&kept](async_batch<int> batch) { kept.push_back(std::move(batch)); };
+                    }));
+    for (int i = 0; i < 20; ++i) items.push(i, tidefall::partition_key{i});
+    items.flush();
+    CHECK(made.size() == 2);
+    REQUIRE(kept.size() == 2);
+    CHECK(kept[0].info().partition != kept[1].info().partition);
+    kept.clear();
     CHECK(items.stop().complete);
 }
 

@@ -120,8 +120,9 @@ TEST_CASE("format: in a range enumerators are not quoted") {
 
 TEST_CASE("format: options, all of them in order") {
     CHECK(text(tidefall::options{.partitions = 4}) ==
-          "name=tidefall partitions=4 processing_interval=5s processing_batch_size=10 processing_timeout=60s "
-          "timeout_action=wait drain_threshold=none capacity=none overflow=block overflow_timeout=60s "
+          "name=tidefall partitions=4 processing_interval=5s processing_batch_size=10 processing_batch_weight=none "
+          "max_in_flight=1 processing_timeout=60s timeout_action=wait drain_threshold=none drain_threshold_weight=none "
+          "capacity=none capacity_weight=none total_capacity=none overflow=block overflow_timeout=60s "
           "shutdown_timeout=60s calls_at_destruction=wait unheard=say_once telemetry=none runtime=none");
     CHECK(text(tidefall::options{.name = "my events",
                                  .partitions = 1,
@@ -139,7 +140,9 @@ TEST_CASE("format: options, all of them in order") {
                                  .telemetry = std::make_shared<tidefall::telemetry_hook>(),
                                  .runtime = tidefall::make_manual_runtime()}) ==
           "name=\"my events\" partitions=1 processing_interval=1500us processing_batch_size=512 "
-          "processing_timeout=never timeout_action=abandon drain_threshold=7 capacity=8 overflow=drop_oldest "
+          "processing_batch_weight=none max_in_flight=1 processing_timeout=never timeout_action=abandon "
+          "drain_threshold=7 drain_threshold_weight=none capacity=8 capacity_weight=none total_capacity=none "
+          "overflow=drop_oldest "
           "overflow_timeout=0s shutdown_timeout=1ns calls_at_destruction=leave unheard=ignore telemetry=set "
           "runtime=set");
     CHECK(text(tidefall::options_overlay{.calls_at_destruction = tidefall::destruction_action::leave,

@@ -200,6 +200,9 @@ tidefall_buffer_abandoned_values{buffer="orders"} 0
 # HELP tidefall_buffer_pending_values Values that wait for a drain.
 # TYPE tidefall_buffer_pending_values gauge
 tidefall_buffer_pending_values{buffer="orders"} 1
+# HELP tidefall_buffer_pending_weight What these weigh, where values have a weight.
+# TYPE tidefall_buffer_pending_weight gauge
+tidefall_buffer_pending_weight{buffer="orders"} 0
 # HELP tidefall_buffer_in_flight_values Drained values without an outcome.
 # TYPE tidefall_buffer_in_flight_values gauge
 tidefall_buffer_in_flight_values{buffer="orders"} 0
@@ -242,7 +245,7 @@ TEST_CASE("metrics: one hook serves several buffers, a family is said once, and 
                 CHECK(line.rfind(families.back(), 0) == 0);
             }
         }
-        CHECK(families.size() == 14 + 12);
+        CHECK(families.size() == 14 + 13);
     }
     auto const all = metrics->snapshot();
     REQUIRE(all.size() == 3);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/detail/decorators/inner_call.hpp>
 #include <tidefall/detail/sync.hpp>
 #include <tidefall/results.hpp>
@@ -41,6 +42,17 @@ public:
         return call<Batch>(std::move(batch), info, [] {});
     }
 #endif
+
+    /// With batches that are completed later, where the processors take these.
+    template <typename V>
+        requires(std::is_invocable_v<processor&, async_batch<V>>)
+    decltype(auto) operator()(async_batch<V> batch) {
+        auto const& info = batch.info();  // valid for as long as this call
+        loan const its(owned_, info);
+        auto& process = its.process();
+        if (!process) process.emplace(std::invoke(make_, info.partition));
+        return std::invoke(*process, std::move(batch));
+    }
 
 private:
     struct own {

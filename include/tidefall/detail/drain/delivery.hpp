@@ -159,6 +159,7 @@ private:
             batch_->fill(run, tables_);
             return;
         }
+        loose_ = run;  // taken, whatever throws
         batch_->room().reserve(size);
         gather(run);
         for (auto count = run.size(); count < size;) {

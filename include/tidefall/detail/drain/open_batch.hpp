@@ -33,7 +33,7 @@ class open_batch final : public call_in_progress,
 public:
     using value_type = typename Table::value_type;
 
-    open_batch(buffer_core<Table>& core, run_control& control, reporter<Table>& report) noexcept
+    open_batch(buffer_core<Table>& core, run_control& control, reporter<Table>& report)
         : core_(core), control_(control), report_(report) {}
 
     // ---- before the call: the worker's

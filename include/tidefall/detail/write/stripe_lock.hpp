@@ -40,7 +40,11 @@ public:
             wait(was, 0, tickets);
     }
 
-    void unlock() noexcept {
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    void
+    unlock() noexcept {
         // Relaxed: a ticket that is served a moment too late is served at the next unlock.
         // Releases [stripe].
         word_.store(leaves_as_.load(std::memory_order_relaxed), std::memory_order_release);

@@ -151,31 +151,23 @@ struct alignas(128) stripe {
         if (!closed) uneventful = every ? 0 : bound - 2;
     }
 
-    /// True if the write that changed the table's size from `before`, and its weight by `weight`, reached a limit. The
-    /// lock is held.
-    [[nodiscard]] std::optional<drain_trigger> crossed_limit(std::size_t before,
-                                                             [[maybe_unused]] std::size_t weight) noexcept {
+    /// True if the write that changed the table's size from `before` reached the limit. The lock is held.
+    [[nodiscard]] bool crossed_limit(std::size_t before) noexcept {
         std::size_t after = table.size();
-        [[maybe_unused]] bool const has_grown = after != before;
         if (limits->counts) {
             auto const grown = after - before;  // modulo 2^64
             // Relaxed: it changes under a lock of the partition only, and is set anew under all of them.
             before = limits->waiting.fetch_add(grown, std::memory_order_relaxed);
             after = before + grown;
         }
-        if (before < limits->drain_at && after >= limits->drain_at) {
-            return limits->drain_at == limits->capacity ? drain_trigger::capacity : drain_trigger::threshold;
-        }
-        if constexpr (weighed<Table>) {
-            if (!has_grown) return std::nullopt;
-            auto const until_now = limits->counts ? limits->waiting_weight.fetch_add(weight, std::memory_order_relaxed)
-                                                  : table.weight() - weight;
-            if (until_now < limits->drain_at_weight && until_now + weight >= limits->drain_at_weight) {
-                return limits->drain_at_weight == limits->capacity_weight ? drain_trigger::capacity
-                                                                          : drain_trigger::threshold;
-            }
-        }
-        return std::nullopt;
+        return before < limits->drain_at && after >= limits->drain_at;
+    }
+    /// The same of a write that added so much weight.
+    [[nodiscard]] bool crossed_weight(std::size_t weight) noexcept {
+        // Relaxed: as in crossed_limit.
+        auto const before = limits->counts ? limits->waiting_weight.fetch_add(weight, std::memory_order_relaxed)
+                                           : table.weight() - weight;
+        return before < limits->drain_at_weight && before + weight >= limits->drain_at_weight;
     }
 
     /// A write found no room at this time. True for the first since the last swap. The lock is held.

@@ -325,24 +325,37 @@ private:
 #endif
     void
     unlock_and_look(stripe<Table>& stripe, std::size_t before, std::size_t weight) {
-        auto const& limits = *stripe.limits;
         std::size_t const after = stripe.table.size();
         bool const first = before == 0 && after > 0;
-        auto const crossed = stripe.crossed_limit(before, weight);
-        bool over = drops_oldest() && after > before && before >= limits.most();
-        if constexpr (weighed<Table>) over = over || (drops_oldest() && after > before && is_too_heavy(stripe));
+        bool crossed = stripe.crossed_limit(before);
+        bool full = stripe.limits->drain_at == stripe.limits->capacity;
         if constexpr (has_oldest<Table>) {
-            if (over) return unlock_and_drop_oldest(stripe, weight);
+            if (drops_oldest() && after > before && is_over(stripe, before)) {
+                return unlock_and_drop_oldest(stripe, weight);
+            }
         }
-        bool const reached_total = limits.is_leased() && limits.total->is_reached() && limits.total->asks_for_drains();
+        if constexpr (weighed<Table>) {
+            if (after > before && stripe.crossed_weight(weight) && !std::exchange(crossed, true)) {
+                full = stripe.limits->drain_at_weight == stripe.limits->capacity_weight;
+            }
+        }
+        bool const leased = stripe.limits->is_leased();
         stripe.lock.unlock();
         auto& partition = partition_of(stripe);
         if (first) {
             partition.control_.value_waits();
             core_->schedule->tell_if_earlier();
         }
-        if (crossed) partition.start_drain(*crossed);
-        if (reached_total) partitions_->start_drains();
+        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
+        if (leased && core_->total.is_reached() && core_->total.asks_for_drains()) partitions_->start_drains();
+    }
+
+    /// There were so many values before the last one. The stripe's lock is held.
+    static bool is_over(stripe<Table> const& stripe, std::size_t before) noexcept {
+        if constexpr (weighed<Table>) {
+            if (is_too_heavy(stripe)) return true;
+        }
+        return before >= stripe.limits->most();
     }
 
     /// The stripe's lock is held.
