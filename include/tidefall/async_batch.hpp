@@ -50,9 +50,10 @@ protected:
 }  // namespace detail
 
 /// A batch, owned by whoever holds it, until it is completed or fails. A processor that takes one by value is called
-/// with each batch, may return before its outcome is known, and has `options::max_in_flight` batches of a partition
-/// out at once. Until then the batch counts as a call that runs: for `processing_timeout`, `flush`, `stop`, and the
-/// destructor of the buffer, which waits for it.
+/// with each batch, and may return before the outcome is known: then the batch is out. `options::max_in_flight` says
+/// how many of a partition may be out at once. A batch that is out counts as a call that runs: for
+/// `processing_timeout`, `flush`, `stop`, and the destructor of the buffer, which waits for it, but on a
+/// `manual_runtime`.
 ///
 /// Exactly one outcome counts, the first; a batch that is destroyed without one has failed with a `broken_batch`.
 /// What becomes of the values then, events, `undelivered`, runs on the thread that says so, without locks. None of the

@@ -146,8 +146,9 @@ public:
     buffer(buffer const&) = delete;
     buffer& operator=(buffer const&) = delete;
 
-    /// Stops the buffer as `stop()` does. A call that runs all the same, whose token was stopped, is waited for without
-    /// a limit: no call outlives its buffer. After another `shutdown_timeout` it says so on standard error, once. Then
+    /// Stops the buffer as `stop()` does. A call that runs all the same, or a batch that is out, whose token was
+    /// stopped, is waited for without a limit: no call outlives its buffer. A `manual_runtime` leaves batches that are
+    /// out. After another `shutdown_timeout` it says so on standard error, once. Then
     /// the callables are destroyed. With `destruction_action::leave` it returns without such a call: what a processor
     /// captures must outlive its calls.
     ///
@@ -213,8 +214,9 @@ public:
 
     /// Drains now and blocks until everything whose write returned before the call has an outcome, at most for
     /// `shutdown_timeout` or `within`. 0 or less: starts the drain and does not wait. What is offered again has its
-    /// outcome after its last attempt. On a `manual_runtime`, and on a worker of the buffer's own runtime, the
-    /// processor runs on this thread; a `manual_runtime` leaves what waits for its time. Throws `std::system_error` in
+    /// outcome after its last attempt, a batch that is out when it ends. On a runtime without threads, and on a worker
+    /// of the buffer's own runtime, the processor runs on this thread; a `manual_runtime` leaves what waits for its
+    /// time, and batches that are out. Throws `std::system_error` in
     /// a callback of this buffer.
     drain_report flush() {
         return flush(shutdown_timeout());

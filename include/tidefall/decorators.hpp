@@ -18,7 +18,8 @@
 //
 // `with_retry`, `with_spill` and `with_split` hand on `std::span<V const>`, so that what is tried again, or spilled, is
 // whole: the processor inside takes that, also with a batch_info const& and a std::stop_token, and cannot move values
-// out. They do not work on whole tables; `per_partition` and `serialised` take and give whatever their processors take.
+// out. They work neither on whole tables nor on an `async_batch`; `per_partition` and `serialised` take and give
+// whatever their processors take. With an `async_batch` the calls of `serialised` take turns, not the batches.
 //
 // All take a copyable or a move-only processor. As any processor they are called for several partitions at once; what
 // they add themselves is safe to be. A forced unwind (pthread_exit) is no failure: it is neither tried again nor
@@ -178,9 +179,10 @@ auto with_split(Processor&& processor, IsDataError&& is_data_error) {
 
 /// Has a processor for each partition, which `make(std::size_t partition)` makes, on the worker, before its first
 /// batch: a connection each, without a lock. Where `make` throws the batch has failed, and the next one tries again. A
-/// processor may be of any form, and serves one call at a time: after a call that was abandoned (`timeout_action`)
-/// `make` is called anew. `make` may be called for several partitions at once. A copy, as for another buffer, makes
-/// processors of its own; each are destroyed with what made them, on whatever thread.
+/// processor may be of any form, and serves one call at a time, of an `async_batch` with others that are out: after a
+/// call that was abandoned (`timeout_action`) `make` is called anew. `make` may be called for several partitions at
+/// once. A copy, as for another buffer, makes processors of its own; each are destroyed with what made them, on
+/// whatever thread.
 ///
 /// Throws `std::invalid_argument` for an empty `make`.
 template <typename Make>

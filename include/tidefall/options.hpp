@@ -34,6 +34,8 @@ inline std::size_t default_partitions() noexcept {
 
 /// The most partitions that a buffer can have.
 inline constexpr std::size_t max_partitions = 65'536;
+
+/// The most batches of a partition that can be out at once.
 inline constexpr std::size_t max_batches_in_flight = 1'024;
 
 /// What happens when a call of the processor exceeds `processing_timeout`. Either way its stop token is stopped and
@@ -42,7 +44,9 @@ enum class timeout_action : std::uint8_t {
     wait,  ///< the partition stays busy until the call returns
     /// The partition goes on with the next batch on a worker that takes the place of the busy one. At most as many
     /// calls are abandoned at a time as the runtime has workers; beyond that, where no thread can be started, and on a
-    /// `manual_runtime` it acts as `wait`. `undelivered` receives the batch when the call returns.
+    /// runtime without threads it acts as `wait`. `undelivered` receives the batch when the call returns. An
+    /// `async_batch` that is out while no worker is in its call is abandoned on any runtime, `max_in_flight` of a
+    /// partition at a time; `undelivered` receives it when it ends.
     abandon,
 };
 
@@ -111,8 +115,9 @@ struct options {
     /// partition full, unless that is empty. Only with weights. None, or at least 1; none. Can be updated.
     std::optional<std::size_t> capacity_weight = {};
 
-    /// Values that may wait in the write tables of all partitions together, beside `capacity`; overshot by one value
-    /// for each writer at the same time at most. None, or at least 1; none. Can be updated.
+    /// Values that may wait in the write tables of all partitions together, beside `capacity`. Where partitions have
+    /// several stripes it is overshot by one value for each writer at the same time at most. None, or at least 1; none.
+    /// Can be updated.
     std::optional<std::size_t> total_capacity = {};
 
     /// What a write to a full partition does. `drop_oldest` only with a capacity and on a queue in insertion order.

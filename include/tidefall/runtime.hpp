@@ -35,10 +35,10 @@ struct runtime_options {
     /// takes (15 bytes on Linux), this name loses its end, and the suffix stays. Not empty.
     std::string thread_name = "tidefall";
 
-    /// Called on each thread of the runtime with its whole name, such as NAME/work/3: before the first and after the
-    /// last that it does else, on timer, watchdog and workers, also those that take the place of another. For what a
-    /// thread needs of the program: a priority, a processor to run on, a profiler to know it. What they throw is
-    /// swallowed. They must not wait for the runtime or its buffers.
+    /// Each thread of the runtime calls them with its whole name, such as NAME/work/3, the first when it begins and the
+    /// second when it ends: timer, watchdog and workers, also those that take the place of another. For what a thread
+    /// needs of the program: a priority, a processor to run on, a profiler to know it. What they throw is swallowed.
+    /// They must not wait for the runtime or its buffers.
     std::function<void(std::string_view name)> on_thread_start = {};
     std::function<void(std::string_view name)> on_thread_stop = {};
 };
@@ -108,6 +108,8 @@ inline std::shared_ptr<runtime> make_runtime(runtime_options const& how = {}) {
 ///
 /// `flush`, `stop`, the destructor of a buffer and a write that waits for room do the buffer's work themselves, on the
 /// thread that calls them, and sleep where a batch waits to be offered again; `processing_timeout` is seen by `poll`.
+/// They wait for batches that are out too, so a batch that only the loop's own thread would end must have ended before:
+/// the destructor would wait for it for ever.
 ///
 /// Thread safety: all of it may be called from several threads.
 class polled_runtime final : public runtime {
@@ -126,7 +128,7 @@ private:
     friend std::shared_ptr<polled_runtime> make_polled_runtime(std::function<void()> on_earlier);
 };
 
-/// Makes one. `on_earlier` is called by the thread whose write, or completed batch, brings the deadline forward,
+/// Makes one. `on_earlier` is called by the thread whose write, flush or completed batch brings the deadline forward,
 /// without a lock: it should wake who polls, and not poll itself. What it throws is swallowed. Starts no thread.
 inline std::shared_ptr<polled_runtime> make_polled_runtime(std::function<void()> on_earlier = {}) {
     return std::shared_ptr<polled_runtime>(new polled_runtime(std::move(on_earlier)));

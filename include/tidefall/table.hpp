@@ -33,9 +33,9 @@ namespace tidefall::inline v0 {
 /// - `absorb(Table&&)`: appends another table; needed for table mode where a partition has several stripes. May throw,
 ///   and must then have changed neither. Before the first one `reserve(size)` is called, where there is one, with the
 ///   number of values in all.
-/// - `weight()`, `weight_of(value)` (static), `add_weight(n)`, `take_weight(n)`: what the values weigh that were
-/// written;
-///   needed for the limits by weight. `add_weight` is called by the write, the rest by the engine.
+/// - `weight()`, `weight_of(value)` (static), `add_weight(n)`, `take_weight(n)`: the weight of the values that were
+///   written; needed for the limits by weight. The write calls `add_weight` (`buffer::write_weighed`), the engine the
+///   rest.
 template <typename T>
 concept table = std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T> &&
     std::is_nothrow_swappable_v<T> && std::is_nothrow_destructible_v<T> &&

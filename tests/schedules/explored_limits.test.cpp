@@ -196,3 +196,44 @@ TEST_CASE("explored: stages that write to each other, on one runtime or several"
         require(arrived + refused == 6, "each value is handed on, or said to be refused");
     });
 }
+
+TEST_CASE("explored: a call that waits for room in another buffer waits no more once its token stops") {
+    explore::schedules([] {
+        explore::gate hangs;
+        auto const how = [] {
+            tidefall::options one;
+            one.partitions = 1;
+            one.processing_interval = never;
+            one.drain_threshold = 1;
+            one.processing_timeout = never;
+            one.shutdown_timeout = never;
+            one.overflow_timeout = never;
+            one.unheard = tidefall::unheard_action::ignore;
+            return one;
+        };
+        auto second_how = how();
+        second_how.capacity = 1;
+        bool is_answered = false;
+        {
+            tidefall::queue<int> second(std::move(second_how), [&](std::span<int const>) { hangs.wait(); });
+            require(second.push(1) == write_status::accepted, "the first value hangs in its call");
+            explore::until([&] { return second.size() == 0; });
+            require(second.push(2) == write_status::accepted, "the second one waits");
+            auto first_how = how();
+            bool const by_timeout = flip();
+            if (by_timeout) first_how.processing_timeout = 1ms;
+            tidefall::queue<int> first(std::move(first_how), [&](std::span<int const>) {
+                is_answered = second.push(3) == write_status::full;
+            });
+            first.push(0);
+            if (by_timeout) {
+                first.flush(never);
+            } else {
+                first.stop(1ms);
+            }
+            explore::until([&] { return first.stats().in_flight + first.size() == 0; });
+            if (first.stats().dropped == 0) require(is_answered, "the write was answered full");
+            hangs.open();
+        }
+    });
+}

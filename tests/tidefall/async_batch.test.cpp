@@ -225,6 +225,37 @@ TEST_CASE("async: a batch that is taken in part keeps its place, and no other is
     CHECK(items.stats().in_flight == 0);
 }
 
+TEST_CASE("async: while what was rejected is sorted out, no other batch takes its place") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<async_batch<int>> kept;
+    std::size_t handed_out = 0;
+    int_queue items(in_flight(clock, 2), keeper{&kept}, [&](std::span<int>, tidefall::failure const&) {
+        clock->advance(0s);  // somebody hands out what may be handed out
+        handed_out = kept.size();
+    });
+    items.update_options({.max_in_flight = 1});
+    items.push_range(numbers(0, 8));
+    items.flush();
+    REQUIRE(kept.size() == 1);
+    items.update_options({.max_in_flight = 2});
+    auto first = std::move(kept[0]);
+    kept.clear();
+    batch_result some;
+    some.refuse(0);
+    some.reject(1);
+    some.retry_after(0s);
+    first.complete(some);
+    CHECK(handed_out == 0);
+    clock->advance(0s);
+    REQUIRE(kept.size() == 2);
+    CHECK(values_of(kept[0]) == std::vector{1});
+    while (!kept.empty()) {
+        for (auto& one : std::exchange(kept, {})) one.complete();
+        clock->advance(0s);
+    }
+    CHECK(items.stop().complete);
+}
+
 TEST_CASE("async: an index beyond the batch fails all of it, and only the first outcome counts") {
     auto const clock = tidefall::make_manual_runtime();
     returns<int> const back;
@@ -260,7 +291,7 @@ TEST_CASE("async: a batch that is out too long has failed, and what is said of i
     how.timeout_action = GENERATE(tidefall::timeout_action::wait, tidefall::timeout_action::abandon);
     bool const waits = how.timeout_action == tidefall::timeout_action::wait;
     int_queue items(how, keeper{&kept}, back);
-    items.push_range(numbers(0, 8));
+    items.push_range(numbers(0, 12));
     items.flush();
     log->clear();
     REQUIRE(kept.size() == 2);
@@ -271,22 +302,31 @@ TEST_CASE("async: a batch that is out too long has failed, and what is said of i
     CHECK(token.stop_requested());
     CHECK(log->lines()[0] == "processing_failed 0 2 timeout");
     CHECK(log->lines()[1] == "processing_failed 0 2 timeout");
-    CHECK(kept.size() == (waits ? 2 : 4));  // so many may be abandoned as may be out
+    CHECK(kept.size() == (waits ? 2 : 4));
     CHECK(items.stats().abandoned == (waits ? 0 : 4));
     CHECK(items.stats().failed == (waits ? 0 : 4));
     if (!waits) CHECK_FALSE(kept[2].token().stop_requested());
     CHECK(values_of(kept[0]) == std::vector{0, 1});
     clock->advance(10ms);
-    CHECK(kept.size() == (waits ? 2 : 4));
-    for (std::size_t i = 0; i < kept.size(); ++i) kept[i].complete();
+    CHECK(kept.size() == (waits ? 2 : 4));  // so many may be abandoned as may be out
+    CHECK(items.stats().abandoned == (waits ? 0 : 4));
+    for (auto& one : std::exchange(kept, {})) one.complete();
     clock->advance(0s);
-    for (std::size_t i = 2; i < kept.size(); ++i) kept[i].complete();
+    std::size_t in_time = 0;
+    while (!kept.empty()) {
+        for (auto& one : std::exchange(kept, {})) {
+            in_time += one.values().size();
+            one.complete();
+        }
+        clock->advance(0s);
+    }
+    CHECK(in_time == (waits ? 8 : 4));
     CHECK(items.stop().complete);
-    CHECK(items.stats().failed == (waits ? 4 : 8));
-    CHECK(items.stats().processed == (waits ? 4 : 0));
+    CHECK(items.stats().failed == 12 - in_time);
+    CHECK(items.stats().processed == in_time);
     CHECK(items.stats().abandoned == 0);
     for (auto const& one : back.all()) CHECK(one.reason == failure_reason::timeout);
-    CHECK(back.values() == numbers(0, waits ? 4 : 8));
+    CHECK(back.values() == numbers(0, static_cast<int>(12 - in_time)));
     check_conservation(items.stats());
 }
 

@@ -304,13 +304,24 @@ TEST_CASE("limits: what one partition leased and does not use is another's") {
     items.update_options({.total_capacity = 300});
     while (items.push(1, partition_key{keys[3]}) == write_status::accepted) ++accepted;
     CHECK(items.size() == 300);
-    items.update_options({.total_capacity = 10});
-    CHECK(items.push(1, partition_key{keys[0]}) == write_status::full);
+    items.update_options({.total_capacity = 10});  // which is exceeded
     clock->advance(0s);
     CHECK(items.size() == 0);
     accepted = 0;
     while (items.push(1, partition_key{keys[0]}) == write_status::accepted) ++accepted;
     CHECK(accepted == 10);
+}
+
+TEST_CASE("limits: where the limit of all partitions is lowered below what waits, they drain") {
+    auto const clock = tidefall::make_manual_runtime();
+    queue<int> items({.partitions = 2, .processing_interval = 1h, .total_capacity = 10, .runtime = clock},
+                     [](std::span<int>) {});
+    for (int i = 0; i < 5; ++i) items.push(i, partition_key{i});
+    clock->advance(0s);
+    CHECK(items.size() == 5);
+    items.update_options({.total_capacity = 3});
+    clock->advance(0s);
+    CHECK(items.size() == 0);
 }
 
 TEST_CASE("limits: a capacity of each partition holds beside that of all") {
