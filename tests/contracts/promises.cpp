@@ -47,8 +47,8 @@ static_assert(std::is_same_v<decltype(options_update::capacity), std::optional<s
 // does not compile here.
 template <typename Options>
 constexpr auto fields_of(Options& all) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = all;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = all;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t);
 }
 template <typename T>
 struct each_optional;
@@ -84,6 +84,8 @@ static_assert(accepted<std::function<void(std::span<event>)>>);
 static_assert(accepted<void (*)(std::span<event>, std::stop_token)>);
 static_assert(accepted<void (*)(queue_table<event>, std::stop_token)>);
 #endif
+static_assert(accepted<void (*)(async_batch<event>)>);
+static_assert(!accepted<void (*)(async_batch<int>)>);
 static_assert(!accepted<void (*)()>);
 static_assert(!accepted<void (*)(event)>);
 static_assert(!accepted<void (*)(std::span<int>)>);

@@ -291,7 +291,7 @@ report writes(std::vector<trigger> const& triggers) {
 report drains(std::vector<trigger> const& triggers) {
     report fired;
     for (auto const& of : subjects()) {
-        for (auto const as : {form::batches, form::parts_with_token, form::whole_table}) {
+        for (auto const as : {form::batches, form::parts_with_token, form::later, form::whole_table}) {
             for (bool const fails : {false, true}) {
                 for (auto const& way : ways_to_drain) {
                     for (auto const& which : triggers) {
@@ -312,7 +312,7 @@ report drains(std::vector<trigger> const& triggers) {
 report constructions(std::vector<trigger> const& triggers, bool threads) {
     report fired;
     for (auto const& of : subjects()) {
-        for (auto const as : {form::batches, form::parts_with_token, form::whole_table}) {
+        for (auto const as : {form::batches, form::parts_with_token, form::later, form::whole_table}) {
             for (auto const& which : triggers) {
                 bool done = false;
                 for (std::size_t n = 1; !done; ++n) {

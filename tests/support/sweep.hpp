@@ -69,7 +69,8 @@ struct notes {
     notes();
 };
 
-enum class form { batches, parts_with_token, whole_table };
+/// `later`: an `async_batch`, which is completed in its call.
+enum class form { batches, parts_with_token, later, whole_table };
 
 /// A buffer under test, whichever it is.
 class scene {

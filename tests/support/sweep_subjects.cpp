@@ -97,6 +97,14 @@ struct takes_parts_with_token : callable {
         return result;
     }
 };
+template <typename Value>
+struct takes_batches_later : callable {
+    using callable::callable;
+    void operator()(tidefall::async_batch<Value> batch) const {
+        process(batch.values());
+        batch.complete();
+    }
+};
 template <typename Table>
 struct takes_table : callable {
     using callable::callable;
@@ -131,6 +139,7 @@ public:
         switch (as) {
             case form::batches: held_.emplace(how, takes_batches<value>(into), rest); break;
             case form::parts_with_token: held_.emplace(how, takes_parts_with_token<value>(into), rest); break;
+            case form::later: held_.emplace(how, takes_batches_later<value>(into), rest); break;
             case form::whole_table: held_.emplace(how, takes_table<typename Kind::whole_table>(into), rest); break;
         }
     }
@@ -271,9 +280,17 @@ struct rank_less {
     }
 };
 
-template <typename T, typename Order>
+struct weighs {
+    template <typename T>
+    std::size_t operator()(T const& item) const {
+        fault::pass(site::project);
+        return static_cast<std::size_t>(1 + item.number() % 3);
+    }
+};
+
+template <typename T, typename Order, typename Weight = tidefall::unweighed>
 struct queue_kind {
-    using buffer = tidefall::queue<T, Order>;
+    using buffer = tidefall::queue<T, Order, Weight>;
     using whole_table = tidefall::queue_table<T>;
     static constexpr bool keyed = std::is_same_v<Order, tidefall::sorted_by_key<tracked_sort_key, rank_less>>;
 
@@ -603,6 +620,8 @@ std::vector<subject> const& subjects() {
             limited.overflow = then;
             return limited;
         };
+        auto weighed = how;
+        weighed.processing_batch_weight = 4;
         // The fourth value fills a segment of a queue; of 20 a sort merges several runs.
         std::vector<std::size_t> const fills{0, 4, 20};
         using in_insertion_order = queue_kind<fragile, insertion_order>;
@@ -618,6 +637,8 @@ std::vector<subject> const& subjects() {
             subject_of<queue_kind<fragile, tidefall::sorted_by<ranked{}, rank_less>>>("sorted", true, how, fills),
             subject_of<queue_kind<fragile, tidefall::sorted_by_key<tracked_sort_key, rank_less>>>("sorted by key", true,
                                                                                                   how, fills),
+            subject_of<queue_kind<fragile, insertion_order, tidefall::weighed_by<weighs{}>>>("weighed", true, weighed,
+                                                                                             fills),
             subject_of<map_kind<false>>("hash map", false, one_partition, keys),
             subject_of<map_kind<true>>("hash map, transparent", false, one_partition, keys),
             subject_of<map_kind<false>>("hash map that refuses", false, full(overflow_policy::reject), {2, 4}),

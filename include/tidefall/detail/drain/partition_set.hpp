@@ -67,7 +67,9 @@ public:
         lock_guard const lock(total_changes_);
         bool const anew = core_->total.change(*update.total_capacity);
         for (auto const& one : all_) one->apply(update, anew);
-        if (core_->total.exists() && core_->total.is_reached()) start_drains();
+        if (!core_->total.exists()) return;
+        if (core_->total.take_slack()) give_back_slack();
+        if (core_->total.is_reached()) start_drains();
     }
 
     // ---- where the limit of all partitions together is reached
