@@ -18,8 +18,9 @@
 
 namespace tidefall::inline v0::detail {
 
-/// The parts of a partition's control, the one mutex that guards them, and the transitions that both its faces make:
-/// `run_control`, which the workers and the watchdog see, and `drain_control`, which all others see.
+/// The parts of a partition's control, the one mutex that guards them, and the transitions that all its faces make:
+/// `batch_control`, which a batch sees that was handed out, `run_control`, which workers and the watchdog see, and
+/// `drain_control`, which all others see.
 ///
 /// Nothing under the mutex runs code of the user's or waits. What is decided there is returned, and whoever called does
 /// it without the mutex (decisions.hpp).

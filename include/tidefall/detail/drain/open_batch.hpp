@@ -3,13 +3,13 @@
 
 #include <tidefall/async_batch.hpp>
 #include <tidefall/detail/base/user_code.hpp>
+#include <tidefall/detail/drain/batch_control.hpp>
 #include <tidefall/detail/drain/batch_parts.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
-#include <tidefall/detail/drain/run_control.hpp>
 #include <tidefall/detail/tables/scratch.hpp>
 #include <tidefall/results.hpp>
 
@@ -33,7 +33,7 @@ class open_batch final : public call_in_progress,
 public:
     using value_type = typename Table::value_type;
 
-    open_batch(buffer_core<Table>& core, run_control& control, reporter<Table>& report)
+    open_batch(buffer_core<Table>& core, batch_control& control, reporter<Table>& report)
         : core_(core), control_(control), report_(report) {}
 
     // ---- before the call: the worker's
@@ -251,7 +251,7 @@ private:
     void wait_at(std::shared_ptr<waiting_place> place) noexcept override { control_.wait_at(*this, std::move(place)); }
 
     buffer_core<Table>& core_;
-    run_control& control_;
+    batch_control& control_;
     reporter<Table>& report_;
     std::shared_ptr<void> keep_;  ///< the partition, while the batch is somebody's
     std::shared_ptr<drained_tables<Table>> tables_;

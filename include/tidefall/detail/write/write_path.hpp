@@ -5,11 +5,10 @@
 #include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
-#include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/partition_set.hpp>
-#include <tidefall/detail/threads/job_queue.hpp>
 #include <tidefall/detail/write/router.hpp>
 #include <tidefall/detail/write/stripes.hpp>
+#include <tidefall/detail/write/waiting_turn.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/table.hpp>
@@ -191,11 +190,13 @@ private:
                 return enter_again(stripe);
             }
             by_total = true;
+        }
+        bool const observed = core_->observed();
+        if (observed && by_total) {
             // Relaxed: the locks order it.
             stripe.limits->full_by_total.store(true, std::memory_order_relaxed);
             stripe.limits->total->note_full();
         }
-        bool const observed = core_->observed();
         if (observed && stripe.note_full(core_->schedule->now())) {
             auto const one = (*partitions_)[index_of(stripe)];
             stripe.lock.unlock();
@@ -221,7 +222,7 @@ private:
         auto const all = partitions_;
         auto const one = (*all)[index_of(stripe)];
         stripe.lock.unlock();
-        waiting_turn const turn(*this);
+        waiting_turn const turn(core_->this_thread, core_);
         if (!turn.is_granted()) {
             write.in_time = false;
             return enter_again(stripe);
@@ -259,44 +260,6 @@ private:
         stripe.lock.unlock();
         return overflow_step::refuse_stopped;
     }
-
-    /// Whether the calling thread may wait for room, for as long as it lives. It may not in code of the user's that
-    /// this buffer called, nor in that of others but in a call of the processor, where the worker's own runtime can do
-    /// without it.
-    class waiting_turn {
-    public:
-        explicit waiting_turn(write_path const& of) noexcept {
-            auto& core = *of.core_;
-            thread_lookup const own = core.this_thread;
-            thread_lookup const here = &state_of_this_thread;
-            if (!inside_callback::any(own) && !inside_callback::any(here)) {
-                is_granted_ = true;
-                return;
-            }
-            if (inside_callback::of(own, &core) || inside_callback::of(here, &core)) return;
-            auto const& state = own().call != nullptr ? own() : here();
-            if (state.call == nullptr || state.jobs == nullptr || !state.jobs->begin_wait()) return;
-            is_granted_ = true;
-            jobs_ = state.jobs;
-            call_ = state.call;
-            call_->wait_at(of.core_);
-        }
-        ~waiting_turn() {
-            if (jobs_ == nullptr) return;
-            call_->wait_at(nullptr);
-            jobs_->end_wait();
-        }
-        waiting_turn(waiting_turn const&) = delete;
-        waiting_turn& operator=(waiting_turn const&) = delete;
-
-        [[nodiscard]] bool is_granted() const noexcept { return is_granted_; }
-        [[nodiscard]] call_services const* call() const noexcept { return call_; }
-
-    private:
-        bool is_granted_ = false;
-        job_queue* jobs_ = nullptr;      ///< of the worker that the thread is
-        call_services* call_ = nullptr;  ///< that it is in
-    };
 
     /// The stripe's lock is held; what `changes_only` throws releases it.
     template <typename ChangesOnly>
