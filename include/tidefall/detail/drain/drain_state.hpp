@@ -85,8 +85,9 @@ protected:
     /// What a drain waits for may have come: then a worker is to go on, behind the work that is queued. False if not.
     bool look_further() noexcept {
         if (!is(phase::waiting) || stop_.is_expired()) return false;
-        if (!may_go_on()) {
-            plan_retry();
+        bool const first_is_due = is_first_due();  // one look at the clock: what is not due then has an alarm
+        if (!may_go_on(first_is_due)) {
+            if (!first_is_due) plan_retry();
             return false;
         }
         resume();
@@ -100,19 +101,20 @@ protected:
 
     /// A batch that is to be offered again keeps its place: none is handed out before it.
     [[nodiscard]] bool may_hand_out() const noexcept { return !calls_.is_parting() && calls_.out() < max_in_flight_; }
-    [[nodiscard]] bool is_due(call_in_progress const& waiting) const noexcept {
-        return stop_.is_closed() || waiting.is_due() || (!schedule_.manual() && waiting.again_at() <= schedule_.now());
+    /// True too where none waits.
+    [[nodiscard]] bool is_first_due() const noexcept {
+        auto const* const first = calls_.first_waiting();
+        return first == nullptr || stop_.is_closed() || first->is_due() ||
+               (!schedule_.manual() && first->again_at() <= schedule_.now());
     }
-    [[nodiscard]] bool may_go_on() const noexcept {
-        if (auto const* const first = calls_.first_waiting()) return may_hand_out() && is_due(*first);
+    [[nodiscard]] bool may_go_on(bool first_is_due) const noexcept {
+        if (calls_.first_waiting() != nullptr) return first_is_due && may_hand_out();
         return ledger_.fresh() > 0 ? may_hand_out() : calls_.out() == 0;
     }
 
     /// Has the timer look when the first of those that wait may be offered again.
     void plan_retry() noexcept {
-        auto const* const first = calls_.first_waiting();
-        if (first == nullptr || is_due(*first)) return;
-        plan_.retry_at(first->again_at());
+        plan_.retry_at(calls_.first_waiting()->again_at());
         set_alarm();
     }
 

@@ -42,7 +42,7 @@ public:
             return {.what = order::expired, .lost = expire_here()};
         }
         if (!has_more) return {.what = order::end};
-        if (!may_go_on()) return {.what = order::wait};
+        if (!may_go_on(is_first_due())) return {.what = order::wait};
         if (until != never && has_passed(until, schedule_.now())) return {.what = order::pause};
         if (waiting != nullptr) return {.what = order::offer, .size = waiting->size(), .call = calls_.take_waiting()};
         auto const size = whole ? ledger_.fresh() : (std::min)(batch_size_, ledger_.fresh());
