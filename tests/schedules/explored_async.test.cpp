@@ -183,8 +183,9 @@ private:
                 default: fates_[values[i].number].taken = true;
             }
         }
-        constexpr std::chrono::nanoseconds delays[] = {0ns, 1ms, 1h, std::chrono::nanoseconds::max()};
-        if (retries) result.retry_after(delays[draw(4)]);
+        std::chrono::nanoseconds const delays[] = {0ns, std::chrono::nanoseconds(draw(2'000)), 1ms, 1h,
+                                                   std::chrono::nanoseconds::max()};
+        if (retries) result.retry_after(delays[draw(5)]);
         auto const info = batch.info();
         auto& waiting = partitions_[info.partition].waiting;
         if (!values_again.empty()) waiting[info.index] = {values_again, info.attempt};

@@ -61,8 +61,9 @@ public:
             }
         }
         if (!waiting.values.empty()) waiting.attempts = info.attempt;
-        constexpr std::chrono::nanoseconds delays[] = {0ns, 1ms, 1h, std::chrono::nanoseconds::max()};
-        if (retries) result.retry_after(delays[draw(4)]);
+        std::chrono::nanoseconds const delays[] = {0ns, std::chrono::nanoseconds(draw(2'000)), 1ms, 1h,
+                                                   std::chrono::nanoseconds::max()};
+        if (retries) result.retry_after(delays[draw(5)]);
         explore::point();
         return result;
     }

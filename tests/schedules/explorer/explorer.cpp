@@ -162,6 +162,8 @@ public:
     [[nodiscard]] std::size_t current() const { return current_; }
     [[nodiscard]] std::uint64_t steps() const { return steps_; }
     [[nodiscard]] clock_time now() const { return now_; }
+    /// Takes time, as any operation: two looks one after the other may differ.
+    [[nodiscard]] clock_time look_at_clock() { return now_ += how_.step; }
     [[nodiscard]] circumstances const& how() const { return how_; }
     dice& scenario() { return scenario_; }
     dice& faults() { return faults_; }
@@ -478,7 +480,7 @@ void yield() noexcept {
 }
 
 clock_time now() noexcept {
-    return running != nullptr ? running->now() : std::chrono::steady_clock::now();
+    return running != nullptr ? running->look_at_clock() : std::chrono::steady_clock::now();
 }
 
 void wait_for(void const* what, clock_time until) noexcept {

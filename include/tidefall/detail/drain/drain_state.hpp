@@ -85,9 +85,10 @@ protected:
     /// What a drain waits for may have come: then a worker is to go on, behind the work that is queued. False if not.
     bool look_further() noexcept {
         if (!is(phase::waiting) || stop_.is_expired()) return false;
+        auto const* const first = calls_.first_waiting();
         bool const first_is_due = is_first_due();  // one look at the clock: what is not due then has an alarm
         if (!may_go_on(first_is_due)) {
-            if (!first_is_due) plan_retry();
+            if (first != nullptr && !first_is_due) plan_retry(*first);
             return false;
         }
         resume();
@@ -113,8 +114,8 @@ protected:
     }
 
     /// Has the timer look when the first of those that wait may be offered again.
-    void plan_retry() noexcept {
-        plan_.retry_at(calls_.first_waiting()->again_at());
+    void plan_retry(call_in_progress const& first) noexcept {
+        plan_.retry_at(first.again_at());
         set_alarm();
     }
 
