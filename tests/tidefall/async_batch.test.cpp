@@ -162,7 +162,8 @@ TEST_CASE("async: a batch fails with what it is given, thrown or not, and withou
     items.push_range(numbers(0, 5));
     CHECK(items.flush() == drain_report{.failed = 4, .complete = false});
     CHECK(back.values() == numbers(0, 4));
-    std::array const texts{"no connection", broken_batch().what(), broken_batch().what(), "thrown"};
+    broken_batch const broken;
+    std::array const texts{"no connection", broken.what(), broken.what(), "thrown"};
     for (std::size_t i = 0; i < texts.size(); ++i) {
         CHECK(back.all()[i].reason == failure_reason::exception);
         CHECK_THROWS_WITH(std::rethrow_exception(back.all()[i].error), texts[i]);
