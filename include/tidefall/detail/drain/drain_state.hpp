@@ -102,6 +102,7 @@ protected:
 
     /// A batch that is to be offered again keeps its place: none is handed out before it.
     [[nodiscard]] bool may_hand_out() const noexcept { return !calls_.is_parting() && calls_.out() < max_in_flight_; }
+
     /// True too where none waits.
     [[nodiscard]] bool is_first_due() const noexcept {
         auto const* const first = calls_.first_waiting();
@@ -172,7 +173,7 @@ protected:
     std::size_t batch_size_ = 1;
     std::size_t batch_weight_ = next_step::any_weight;
     std::size_t max_in_flight_ = 1;
-    std::size_t late_batches_ = 0;  ///< abandoned while no worker was in their calls, and not completed
+    std::size_t late_batches_ = 0;  ///< abandoned and not completed, while no worker is in their calls
     nanoseconds overflow_timeout_{};
 };
 

@@ -11,8 +11,8 @@
 
 namespace tidefall::inline v0::detail {
 
-/// What a partition's workers, and the watchdog beside them, ask of its control: what is to be done next, and what the
-/// calls that are made take too long. See `drain_state`.
+/// What a partition's workers, and the watchdog beside them, ask of its control: what is to be done next, and what
+/// follows where a call takes too long. See `drain_state`.
 class run_control : public batch_control {
 public:
     /// A worker takes up a drain that was queued.
@@ -82,6 +82,7 @@ public:
         lock_guard const lock(mutex_);
         return ledger_.fail_fresh();
     }
+
     // ---- the worker leaves
 
     /// Leaves the rest of the drain until there is something to do. False, and it is the caller's, where it was

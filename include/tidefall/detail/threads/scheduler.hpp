@@ -4,8 +4,8 @@
 // of jobs; two timers sound the alarms, workers run the jobs. Nothing here knows what a buffer is, and nothing here
 // allocates once a task is constructed.
 //
-// All of it takes the time as a parameter, so that the same code runs with threads (runtime.hpp) and without
-// (manual_runtime.hpp).
+// All of it takes the time as a parameter, so that the same code runs with threads or polled (runtime.hpp), and by a
+// clock that is moved (manual_runtime.hpp).
 #pragma once
 
 #include <tidefall/detail/base/this_thread.hpp>
