@@ -7,6 +7,7 @@
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 
+#include <tidefall/detail/write/total_limit.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
@@ -322,6 +323,17 @@ TEST_CASE("limits: where the limit of all partitions is lowered below what waits
     items.update_options({.total_capacity = 3});
     clock->advance(0s);
     CHECK(items.size() == 0);
+}
+
+TEST_CASE("limits: where the limit of all partitions goes, one that has a lease yet finds room") {
+    tidefall::detail::total_limit total(2);
+    total.change(16);
+    auto const leased = total.lease();
+    CHECK(leased == 4);
+    CHECK(total.change(std::nullopt));
+    total.give_back(leased);
+    CHECK(total.lease() > 0);
+    CHECK_FALSE(total.exists());
 }
 
 TEST_CASE("limits: a capacity of each partition holds beside that of all") {

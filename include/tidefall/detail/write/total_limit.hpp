@@ -26,11 +26,12 @@ public:
     /// Sets the limit, or takes it away. Serialised by the caller. True if there was none before, or is none now: what
     /// is leased starts anew then.
     bool change(std::optional<std::size_t> limit) noexcept {
-        auto const to = limit ? static_cast<std::ptrdiff_t>((std::min)(*limit, most)) : none;
+        auto const to = limit ? static_cast<std::ptrdiff_t>((std::min)(*limit, static_cast<std::size_t>(most))) : none;
         auto const was = limit_.exchange(to, std::memory_order_relaxed);
         bool const starts_anew = (was == none) != (to == none);
         if (starts_anew) {
-            left_.store(to, std::memory_order_relaxed);
+            // Where the limit goes, partitions have leases for a moment longer: they find room, and can give back.
+            left_.store((std::min)(to, most), std::memory_order_relaxed);
         } else {
             left_.fetch_add(to - was, std::memory_order_relaxed);
         }
@@ -83,11 +84,11 @@ public:
 
 private:
     static constexpr std::ptrdiff_t none = (std::numeric_limits<std::ptrdiff_t>::max)();
-    static constexpr std::size_t most = static_cast<std::size_t>(none) / 2;
+    static constexpr std::ptrdiff_t most = none / 2;  ///< the largest limit: as much again can be given back
 
     std::size_t const partitions_;
     atomic<std::ptrdiff_t> limit_{none};
-    atomic<std::ptrdiff_t> left_{none};  ///< not leased; below 0 where the limit was lowered
+    atomic<std::ptrdiff_t> left_{most};  ///< not leased; below 0 where the limit was lowered
     atomic<bool> has_slack_{false};
     atomic<bool> has_asked_{false};
     atomic<bool> is_full_{false};
