@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+#include "engines.hpp"
+
+TIDEFALL_ENGINES()
