@@ -20,9 +20,9 @@ namespace tidefall::inline v0 {
 /// The values of one drained partition of a queue, in order: what a processor in table mode receives and owns.
 /// A movable forward range; moving or swapping it ends its iterators.
 ///
-/// Values lie in segments that are appended and never reallocated, so a value stays where it was written. Segments
-/// double from 1 KiB to 64 KiB (or one value, where that is larger) and are kept for the next filling; those that
-/// stay unused are freed.
+/// Values lie in segments that are appended and never reallocated, so a value stays where it was written. The first
+/// segment has 1 KiB, and each later one is as long as all before it together, up to 64 KiB (or one value, where that
+/// is larger). They are kept for the next filling; those that stay unused are freed.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename T>
@@ -253,10 +253,7 @@ private:
     next_segment() {
         segment* next = written_ == nullptr ? nullptr : written_->next;
         if (next == nullptr) {
-            next = allocate(written_ == nullptr
-                                ? values_in(first_segment_bytes)
-                                : (std::min)(written_->capacity * 2,
-                                             (std::max)(values_in(longest_segment_bytes), written_->capacity)));
+            next = allocate(next_capacity());
             (written_ == nullptr ? first_ : written_->next) = next;
             ++kept_;
         }
@@ -266,6 +263,14 @@ private:
         }
         ++used_;
         write_in(*next);
+    }
+
+    /// The second segment is as long as the first, and then they double: so each begins at a multiple of its length,
+    /// and of batches of a power of two only the first may lie across segments.
+    [[nodiscard]] std::size_t next_capacity() const noexcept {
+        if (written_ == nullptr) return values_in(first_segment_bytes);
+        if (written_ == first_) return written_->capacity;
+        return (std::min)(written_->capacity * 2, (std::max)(values_in(longest_segment_bytes), written_->capacity));
     }
 
     void write_in(segment& one) noexcept {

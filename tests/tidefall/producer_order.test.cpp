@@ -7,6 +7,7 @@
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -222,6 +223,39 @@ TEST_CASE("producer order: batches are gathered over the producers, each full bu
     std::vector<std::size_t> expected(n / batch, batch);
     if (n % batch != 0) expected.push_back(n % batch);
     CHECK(sizes == expected);
+}
+
+TEST_CASE("producer order: whole batches of each producer come before what each has left") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::vector<int>> batches;
+    tidefall::queue<int, producer_order> items(
+        with(clock, 1, 4), [&](std::span<int const> all) { batches.emplace_back(all.begin(), all.end()); });
+    for (int const count : {6, 3, 9, 4}) {
+        std::thread([&] {
+            for (int i = 0; i < count; ++i) items.push(100 * count + i);
+        }).join();
+    }
+    items.flush();
+    CHECK(std::ranges::is_permutation(
+        std::vector(batches.begin(), batches.begin() + 4),
+        std::vector<std::vector<int>>{
+            {600, 601, 602, 603}, {900, 901, 902, 903}, {904, 905, 906, 907}, {400, 401, 402, 403}}));
+    REQUIRE(batches.size() == 6);
+    auto rest = batches[4];
+    rest.insert(rest.end(), batches[5].begin(), batches[5].end());
+    CHECK(batches[4].size() == 4);
+    CHECK(std::ranges::is_permutation(rest, std::vector<int>{604, 605, 300, 301, 302, 908}));
+}
+
+TEST_CASE("queue table: a batch of a power of two lies side by side, but for the first") {
+    auto const batch = GENERATE(std::size_t{64}, 128, 512, 1024, 4096, 8192);
+    tidefall::queue_table<std::uint64_t> table;
+    for (int filling = 0; filling < 2; ++filling) {
+        for (std::uint64_t i = 0; i < 65'536; ++i) table.emplace_back(i);
+        for (std::size_t taken = 0; taken < batch;) taken += table.take(batch - taken).size();
+        while (!table.empty()) REQUIRE(table.take(batch).size() == batch);
+        table.clear();
+    }
 }
 
 TEST_CASE("producer order: a threshold counts the items of all stripes") {

@@ -55,7 +55,8 @@ public:
         return ahead_;
     }
 
-    /// Values of the first table that has any, `most` at most, for the caller to destroy; empty if none is left.
+    /// Values of one table, `most` at most, for the caller to destroy; empty if none is left. Of a table that has so
+    /// many, as long as there is one: so whole batches come first, and only what each table has left is gathered.
     [[nodiscard]] std::span<value_type> take(std::size_t most = no_bound) noexcept {
         if constexpr (weighed<Table>) {
             if (!ahead_.empty()) {
@@ -71,6 +72,7 @@ public:
     void clear() noexcept {
         std::destroy(ahead_.begin(), ahead_.end());
         ahead_ = {};
+        taken_from_ = 0;
         for (auto& one : tables_) one.clear();
     }
 
@@ -82,6 +84,9 @@ private:
     static constexpr std::size_t no_bound = (std::numeric_limits<std::size_t>::max)();
 
     [[nodiscard]] std::span<value_type> take_from_tables(std::size_t most) noexcept {
+        for (; taken_from_ < tables_.size(); ++taken_from_) {
+            if (auto& one = tables_[taken_from_]; one.size() >= most) return one.take(most);
+        }
         for (auto& one : tables_) {
             if (one.size() > 0) return one.take(most);
         }
@@ -101,6 +106,7 @@ private:
     }
 
     std::vector<Table> tables_;
+    std::size_t taken_from_ = 0;   ///< those before it have no whole batch
     std::span<value_type> ahead_;  ///< taken out of a table that is weighed, to be looked at
 };
 
