@@ -43,8 +43,8 @@ class write_path;
 ///
 /// A drain, from a write to its end:
 ///
-///   1. A write inserts into a stripe's table. The first one plans a tick, and one that reaches a limit starts a drain
-///      (`drain_control::value_waits`, `limit_reached`).
+///   1. A write inserts into a stripe's table. The first one plans a tick, or notes its time for the timer's look, and
+///      one that reaches a limit starts a drain (`drain_control::value_waits`, `limit_reached`).
 ///   2. A tick, a limit, a flush or a stop begins a drain: the stripes' tables are exchanged for empty ones, and the
 ///      partition, which is the task, is queued for a worker (`drain_control::tick`, `flush`, `close`).
 ///   3. A worker calls `run`, whose `delivery` cuts batches and calls the processor with each. An `open_batch` is one
@@ -298,6 +298,7 @@ private:
     std::size_t swap(bool close, time_point now) noexcept override {
         return stripes_.swap_tables(drained_->tables(), close, now);
     }
+    std::optional<time_point> first_write() noexcept override { return stripes_.first_write(); }
     void close() noexcept override { stripes_.close(); }
     std::size_t expire(time_point now) noexcept override { return stripes_.expire(now); }
     std::size_t waiting() const noexcept override { return stripes_.size(); }

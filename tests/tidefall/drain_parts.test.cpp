@@ -76,7 +76,7 @@ bool is_refused([[maybe_unused]] std::function<void()> const& act) {
 
 }  // namespace
 
-TEST_CASE("parts: a tick plan looks at the earliest of tick, trim and retry, once") {
+TEST_CASE("parts: a tick plan looks at the earliest of tick, first write, trim and retry, once") {
     tick_plan plan;
     plan.change_interval(10ms, at(0ms), false, false);
     CHECK(plan.next() == never);
@@ -87,6 +87,11 @@ TEST_CASE("parts: a tick plan looks at the earliest of tick, trim and retry, onc
     CHECK(plan.take_tick(at(11ms)));
     CHECK_FALSE(plan.take_tick(at(12ms)));
     plan.swapped(true, at(11ms));
+    CHECK(plan.next() == at(21ms));
+    CHECK_FALSE(plan.is_look_due(at(20ms)));
+    CHECK(plan.is_look_due(at(21ms)));
+    plan.end_look();
+    CHECK_FALSE(plan.is_look_due(at(22ms)));
     CHECK(plan.next() == at(111ms));
     CHECK_FALSE(plan.drained(at(50ms)));  // it is planned
     CHECK(plan.take_trim(at(111ms)));
@@ -104,6 +109,7 @@ TEST_CASE("parts: a tick plan looks at the earliest of tick, trim and retry, onc
     CHECK(plan.take_trim(at(150ms)));
     plan.swapped(true, at(150ms));
     plan.retry_at(at(160ms));
+    plan.end_look();
     CHECK(plan.next() == at(160ms));
     plan.change_interval(1ms, at(151ms), true, false);  // has no say in it
     CHECK(plan.take_tick(at(152ms)));
@@ -111,6 +117,10 @@ TEST_CASE("parts: a tick plan looks at the earliest of tick, trim and retry, onc
     CHECK_FALSE(plan.take_retry(at(160ms) - 1ns));
     CHECK(plan.take_retry(at(160ms)));
     CHECK_FALSE(plan.take_retry(at(161ms)));
+    plan.swapped(true, at(160ms));
+    plan.swapped(false, at(160ms));  // then the next write plans its tick
+    CHECK_FALSE(plan.is_look_due(at(200ms)));
+    plan.swapped(true, at(160ms));
     plan.retry_at(at(170ms));
     plan.close();
     CHECK(plan.next() == never);

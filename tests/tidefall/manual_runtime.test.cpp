@@ -334,6 +334,73 @@ TEST_CASE("manual_runtime: after a flush the next write waits a whole interval")
     CHECK(seen.values() == std::vector<int>{1, 2});
 }
 
+TEST_CASE("manual_runtime: the tick after a swap is one interval after the write, whatever was planned at the swap") {
+    auto const clock = tidefall::make_manual_runtime();
+    recorder<int> const seen;
+    tidefall::queue<int> items({.partitions = 1, .processing_interval = 5s, .runtime = clock}, seen);
+    items.push(1);
+    clock->advance(5s);
+    SECTION("a write between the swap and one interval later") {
+        clock->advance(2s);
+        items.push(2);
+        clock->advance(4999ms);
+    }
+    SECTION("one later than that") {
+        clock->advance(20s);
+        items.push(2);
+        clock->advance(4999ms);
+    }
+    SECTION("a longer interval does not postpone it") {
+        clock->advance(2s);
+        items.push(2);
+        clock->advance(1s);
+        items.update_options({.processing_interval = 60s});
+        clock->advance(3999ms);
+    }
+    SECTION("a longer interval is that of writes that come then") {
+        items.update_options({.processing_interval = 60s});
+        items.push(2);
+        clock->advance(59'999ms);
+    }
+    SECTION("a shorter interval brings it forward") {
+        clock->advance(1s);
+        items.push(2);
+        items.update_options({.processing_interval = 1s});
+        clock->advance(999ms);
+    }
+    SECTION("an interval of for ever ends") {
+        items.update_options({.processing_interval = std::chrono::nanoseconds::max()});
+        items.push(0);
+        items.flush();
+        clock->advance(1h);
+        items.update_options({.processing_interval = 5s});
+        items.push(2);
+        clock->advance(4999ms);
+    }
+    CHECK(items.size() == 1);
+    clock->advance(1ms);
+    CHECK(seen.values().back() == 2);
+    CHECK(items.size() == 0);
+    clock->advance(500ms);
+    items.push(3);
+    auto const since = clock->now();
+    while (items.size() == 1) clock->advance(1ms);
+    CHECK((clock->now() - since == 5s || clock->now() - since == 60s || clock->now() - since == 1s));
+}
+
+TEST_CASE("manual_runtime: after a stop an update plans no tick for what was written before") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> items({.partitions = 1, .unheard = tidefall::unheard_action::ignore, .runtime = clock},
+                               [&](std::span<int>) {
+                                   items.push(2);
+                                   std::thread([&] { CHECK_FALSE(items.stop(1h).complete); }).join();
+                                   items.update_options({.processing_interval = 1ms});
+                               });
+    items.push(1);
+    items.flush();
+    CHECK(items.stop().dropped == 1);  // without threads nobody waits for the call
+}
+
 TEST_CASE("manual_runtime: what falls due together runs in the order in which it fell due") {
     auto const clock = tidefall::make_manual_runtime();
     std::string order;

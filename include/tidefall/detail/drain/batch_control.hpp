@@ -154,13 +154,14 @@ public:
     /// The drain is over; what was requested meanwhile follows at once. True if the caller is to announce the end of
     /// the partition.
     bool end_drain() noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
         cycle_.end();
         unwatch();
         if (plan_.drained(schedule_.now())) set_alarm();
         bool const closed = stop_.is_closed();
         auto const next = cycle_.requested();
-        if (!stop_.is_expired() && (next || closed)) begin(closed ? drain_trigger::stop : *next);
+        if (!stop_.is_expired() && (next || closed)) begin(closed ? drain_trigger::stop : *next, worker);
         return claim_end();
     }
 

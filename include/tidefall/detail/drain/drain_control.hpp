@@ -29,6 +29,7 @@ public:
 
     /// Starts a drain, or has one follow the one in progress; without threads, at the next chance.
     void limit_reached(drain_trigger trigger) noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
         if (stop_.is_closed()) return;
         if (!is(phase::idle)) {
@@ -38,7 +39,7 @@ public:
             plan_.tick_by(schedule_.now());
             set_alarm();
         } else {
-            begin(trigger);
+            begin(trigger, worker);
         }
     }
 
@@ -69,6 +70,7 @@ public:
             look_further();
         }
         if (update.processing_interval) {
+            if (!stop_.is_closed()) note_first_write();  // by the interval that held when it was written
             plan_.change_interval(*update.processing_interval, schedule_.now(), tables_.waiting() > 0,
                                   ledger_.swaps() > 0);
             if (!stop_.is_closed()) set_alarm();
@@ -80,10 +82,11 @@ public:
 
     /// Starts a drain of all that was written before. Returns what `is_settled` is to be asked for.
     std::uint64_t flush() noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
         bool const closed = stop_.is_closed();
         if (is(phase::idle)) {
-            if (!closed) begin(drain_trigger::flush);
+            if (!closed) begin(drain_trigger::flush, worker);
             return cycle_.newest();
         }
         bool const another = closed || tables_.waiting() > 0;
@@ -93,8 +96,9 @@ public:
 
     /// The same where no drain is in progress; otherwise that one is to be asked for.
     std::uint64_t begin_if_idle(drain_trigger trigger) noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
-        if (is(phase::idle) && !stop_.is_closed()) begin(trigger);
+        if (is(phase::idle) && !stop_.is_closed()) begin(trigger, worker);
         return cycle_.newest();
     }
 
@@ -115,13 +119,14 @@ public:
     /// Takes no write from now on, and starts the last drain, to be done by that time. May be called again, to bring
     /// that forward. True if the caller is to announce the end.
     bool close(time_point deadline) noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
         if (stop_.close(deadline)) {
             ledger_.close();
             plan_.close();
             schedule_.ticks.unset(task_);
             if (is(phase::idle)) {
-                begin(drain_trigger::stop);
+                begin(drain_trigger::stop, worker);
             } else {
                 tables_.close();
                 look_further();
@@ -231,15 +236,17 @@ public:
     /// True where a drain goes on that waited: who waits for its end may have to do that. For nothing else need anybody
     /// be told, since who waits for room, or for an end, waits for a drain that a write or a flush asked for.
     bool tick(time_point now) noexcept {
+        wake_up worker(*this);
         lock_guard const lock(mutex_);
         if (stop_.is_closed()) return false;
         if (plan_.take_retry(now)) {
             if (auto* const first = calls_.first_waiting(); first && first->again_at() <= now) first->set_due();
         }
         bool const resumes = look_further();
+        if (plan_.is_look_due(now)) note_first_write();
         if (plan_.take_tick(now)) {
             if (is(phase::idle)) {
-                begin(cycle_.requested().value_or(drain_trigger::interval));
+                begin(cycle_.requested().value_or(drain_trigger::interval), worker);
             } else {
                 cycle_.request(drain_trigger::interval);
             }
@@ -252,6 +259,12 @@ public:
 
 private:
     // The mutex is held in these.
+
+    /// Plans the tick for what was written since the swap.
+    void note_first_write() noexcept {
+        plan_.end_look();
+        if (auto const since = tables_.first_write()) static_cast<void>(plan_.value_waits(*since));
+    }
 
     [[nodiscard]] bool in_use() const noexcept {
         return !stop_.has_ended() || !is(phase::idle) || ledger_.has_late_calls();

@@ -52,6 +52,24 @@ protected:
         schedule_.timeouts.unset(task_);
     }
 
+    /// Wakes a worker when its life ends, if a drain was queued: made before the mutex is taken, so that nobody who
+    /// waits for the mutex waits for that too.
+    class wake_up {
+    public:
+        explicit wake_up(drain_state& of) noexcept : jobs_(of.schedule_.jobs) {}
+        ~wake_up() {
+            if (is_due_) jobs_.wake_one();
+        }
+        wake_up(wake_up const&) = delete;
+        wake_up& operator=(wake_up const&) = delete;
+
+        void set_due() noexcept { is_due_ = true; }
+
+    private:
+        job_queue& jobs_;
+        bool is_due_ = false;
+    };
+
     // The mutex is held in these.
 
     [[nodiscard]] bool is(phase one) const noexcept { return cycle_.is(one); }
@@ -59,7 +77,7 @@ protected:
     [[nodiscard]] bool claim_end() noexcept { return is_stopped() && stop_.claim_end(); }
 
     /// Exchanges the tables and queues the drain; if nothing was written, the drain ends here.
-    void begin(drain_trigger trigger) noexcept {
+    void begin(drain_trigger trigger, wake_up& worker) noexcept {
         auto const now = schedule_.now();
         auto const size = tables_.swap(stop_.is_closed(), now);
         cycle_.begin(trigger, size > 0);
@@ -67,7 +85,8 @@ protected:
         if (size > 0) {
             swapped_at_ = now;
             ledger_.take(size);
-            schedule_.jobs.post(task_);
+            schedule_.jobs.queue_up(task_);
+            worker.set_due();
         }
         if (!stop_.is_closed()) set_alarm();
     }

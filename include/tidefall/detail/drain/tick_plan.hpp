@@ -8,14 +8,16 @@
 
 namespace tidefall::inline v0::detail {
 
-/// When the timer is to look at a partition: for its tick, to offer a batch again, and to free memory.
+/// When the timer is to look at a partition: for its tick, for the first write, to offer a batch again, and to free
+/// memory.
 ///
-/// A tick is due one interval after a write found the partition empty. Memory that a partition no longer needs is freed
-/// ten intervals after its last swap or drain: that look is called a trim.
+/// A tick is due one interval after a write found the partition empty. No write has to plan it after a swap that took
+/// values: the timer looks one interval after the swap whether anything was written, and since when. Memory that a
+/// partition no longer needs is freed ten intervals after its last swap or drain: that look is called a trim.
 class tick_plan {
 public:
     /// The time of the next look; never if there is none to come.
-    [[nodiscard]] time_point next() const noexcept { return (std::min)({tick_at_, trim_at_, retry_at_}); }
+    [[nodiscard]] time_point next() const noexcept { return (std::min)({tick_at_, look_at_, trim_at_, retry_at_}); }
 
     /// A value waits from now on. True if the next tick is earlier for it.
     bool value_waits(time_point now) noexcept { return tick_by(later(now, interval_)); }
@@ -31,6 +33,10 @@ public:
     /// True once, where the tick is due.
     [[nodiscard]] bool take_tick(time_point now) noexcept { return take(tick_at_, now); }
 
+    /// The look at what was written since the swap, if anything was. Whoever looks plans the tick, and ends it.
+    [[nodiscard]] bool is_look_due(time_point now) const noexcept { return has_passed(look_at_, now); }
+    void end_look() noexcept { look_at_ = never; }
+
     /// True once, where the trim is due.
     [[nodiscard]] bool take_trim(time_point now) noexcept { return take(trim_at_, now); }
 
@@ -45,8 +51,10 @@ public:
 
     /// The tables were exchanged, and nothing waits. A swap that took something puts the trim off.
     void swapped(bool took_values, time_point now) noexcept {
-        tick_at_ = never;
-        if (took_values && !closed_) trim_at_ = trim_from(now);
+        tick_at_ = look_at_ = never;
+        if (!took_values || closed_) return;
+        look_at_ = later(now, interval_);
+        trim_at_ = trim_from(now);
     }
 
     /// A drain ended. True if a trim was planned for it.
@@ -68,7 +76,7 @@ public:
     /// Nothing is planned any more.
     void close() noexcept {
         closed_ = true;
-        tick_at_ = trim_at_ = retry_at_ = never;
+        tick_at_ = look_at_ = trim_at_ = retry_at_ = never;
     }
 
 private:
@@ -86,6 +94,7 @@ private:
 
     nanoseconds interval_{};
     time_point tick_at_ = never;
+    time_point look_at_ = never;
     time_point trim_at_ = never;
     time_point retry_at_ = never;
     bool closed_ = false;

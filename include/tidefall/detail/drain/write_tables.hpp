@@ -16,8 +16,12 @@ namespace tidefall::inline v0::detail {
 class write_tables {
 public:
     /// Exchanges the tables for the empty ones of the last drain. Returns how many values they held; if none, nothing
-    /// is exchanged. With `close`, no write is accepted from this instant on.
+    /// is exchanged. With `close`, no write is accepted from this instant on. Otherwise, where values were taken, the
+    /// first write to come notes its time for `first_write`, and need not plan a tick.
     virtual std::size_t swap(bool close, time_point now) noexcept = 0;
+    /// When the first value since that swap was written. If none was, the next that finds the tables empty plans the
+    /// tick itself.
+    virtual std::optional<time_point> first_write() noexcept = 0;
     virtual void close() noexcept = 0;
     /// What waits is lost. Returns how many values that is.
     virtual std::size_t expire(time_point now) noexcept = 0;

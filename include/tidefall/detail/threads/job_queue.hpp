@@ -31,6 +31,14 @@ public:
         append(job);
     }
 
+    /// The same in two steps, for who holds a lock that others wait for: waking a thread takes its time. `wake_one`
+    /// follows without that lock.
+    void queue_up(task& job) noexcept {
+        lock_guard const lock(mutex_);
+        link(job);
+    }
+    void wake_one() noexcept { posted_.notify_one(); }
+
     /// A job will be posted by `post_expected`: until then, or `expect_no_more`, workers stay. For each call of this
     /// one there is one of those.
     void expect() noexcept {
@@ -226,9 +234,13 @@ private:
     // The mutex is held.
 
     void append(task& job) noexcept {
+        link(job);
+        posted_.notify_one();
+    }
+
+    void link(task& job) noexcept {
         job.kept_while_queued_ = job.shared_from_this();
         jobs_.splice(jobs_.end(), job.unqueued_);
-        posted_.notify_one();
     }
 
     std::shared_ptr<task> unlink(task& job) noexcept {

@@ -21,7 +21,8 @@ namespace tidefall::inline v0::detail {
 
 inline constexpr std::size_t no_limit = (std::numeric_limits<std::size_t>::max)();
 
-inline constexpr nanoseconds::rep not_full = (std::numeric_limits<nanoseconds::rep>::max)();
+/// Of a time that was not noted, as a count of nanoseconds.
+inline constexpr nanoseconds::rep no_time = (std::numeric_limits<nanoseconds::rep>::max)();
 
 /// How a time was in which a partition was full.
 struct fullness {
@@ -51,9 +52,12 @@ struct stripe_limits {
     atomic<std::size_t> waiting_weight{0};  ///< kept where `counts` is true
     /// When a write first found no room since the last swap; never: none did, or nobody listens. Set under a stripe's
     /// lock, reset under all.
-    atomic<nanoseconds::rep> full_since{not_full};
+    atomic<nanoseconds::rep> full_since{no_time};
     atomic<bool> full_by_total{false};     ///< for want of room in all partitions together
     atomic<std::uint64_t> turned_away{0};  ///< values answered `full` since then, where somebody listens
+    /// The first write since the last swap notes its time here, instead of planning a tick.
+    bool notes_first_write = false;
+    atomic<nanoseconds::rep> first_write{no_time};
     // What follows is of no concern to a write.
     std::size_t threshold = no_limit;  ///< `drain_at` is the smaller of the two
     std::size_t threshold_weight = no_limit;
@@ -168,9 +172,23 @@ struct alignas(128) stripe {
         return before < limits->drain_at_weight && before + weight >= limits->drain_at_weight;
     }
 
+    /// The first value of this stripe was written. True if the control is to plan a tick for it; otherwise the time of
+    /// the first value in any stripe is noted. The lock is held.
+    template <typename Clock>
+    [[nodiscard]] bool note_first_write(Clock const& clock) noexcept {
+        if (!limits->notes_first_write) return true;
+        // Relaxed: as in note_full.
+        auto none = limits->first_write.load(std::memory_order_relaxed);
+        if (none == no_time) {
+            limits->first_write.compare_exchange_strong(none, nanoseconds(clock.now().time_since_epoch()).count(),
+                                                        std::memory_order_relaxed, std::memory_order_relaxed);
+        }
+        return false;
+    }
+
     /// A write found no room at this time. True for the first since the last swap. The lock is held.
     [[nodiscard]] bool note_full(time_point now) noexcept {
-        auto none = not_full;
+        auto none = no_time;
         // Relaxed: the locks order it, and of two stripes' writers one is the first.
         return limits->full_since.compare_exchange_strong(none, nanoseconds(now.time_since_epoch()).count(),
                                                           std::memory_order_relaxed, std::memory_order_relaxed);

@@ -43,7 +43,19 @@ public:
         }
         if (total > 0) forget_waiting();
         if (total > 0 || close) end_fullness(now);
+        limits_.notes_first_write = total > 0 && !close;
+        // Relaxed: as in stripe::note_full.
+        limits_.first_write.store(no_time, std::memory_order_relaxed);
         return total;
+    }
+
+    /// When the first value since the last swap was written, where writes note it; if none was, they do not any more.
+    std::optional<time_point> first_write() noexcept {
+        all_locked const locked(*this);
+        auto const first = limits_.first_write.load(std::memory_order_relaxed);  // as in stripe::note_full
+        if (first != no_time) return time_point(nanoseconds(first));
+        limits_.notes_first_write = false;
+        return std::nullopt;
     }
 
     /// Nothing will be swapped any more. Returns how many values wait.
@@ -200,9 +212,9 @@ private:
     void end_fullness(time_point now) noexcept {
         // Relaxed: as in note_full.
         limits_.full_by_total.store(false, std::memory_order_relaxed);
-        auto const since = limits_.full_since.exchange(not_full, std::memory_order_relaxed);
+        auto const since = limits_.full_since.exchange(no_time, std::memory_order_relaxed);
         auto const refused = limits_.turned_away.exchange(0, std::memory_order_relaxed);
-        if (since == not_full) return;
+        if (since == no_time) return;
         // A write may have found it full while this thread waited for the locks, after `now`.
         auto const duration = (std::max)(now - time_point(nanoseconds(since)), nanoseconds::zero());
         limits_.ended[limits_.ended[0] ? 1 : 0] = {duration, refused};

@@ -289,7 +289,7 @@ private:
     void
     unlock_and_look(stripe<Table>& stripe, std::size_t before, std::size_t weight) {
         std::size_t const after = stripe.table.size();
-        bool const first = before == 0 && after > 0;
+        bool const plans_tick = before == 0 && after > 0 && stripe.note_first_write(*core_->schedule);
         bool crossed = stripe.crossed_limit(before);
         bool full = stripe.limits->drain_at == stripe.limits->capacity;
         if constexpr (has_oldest<Table>) {
@@ -305,7 +305,7 @@ private:
         bool const leased = stripe.limits->is_leased();
         stripe.lock.unlock();
         auto& partition = partition_of(stripe);
-        if (first) {
+        if (plans_tick) {
             partition.control_.value_waits();
             core_->schedule->tell_if_earlier();
         }
