@@ -544,13 +544,13 @@ TEST_CASE("held: who takes what was reserved in the meantime puts it back") {
         lock.unlock();
     };
     bool is_open = false;
-    tests::on_yield = [&] {
+    tests::on_spin = [&] {
         if (!std::exchange(is_open, true)) lock.unlock();
         if (exchanges > 2) put_back.open();
     };
     lock.lock(tickets);
     tests::before_exchange = nullptr;
-    tests::on_yield = nullptr;
+    tests::on_spin = nullptr;
     turns.push_back('m');
     lock.unlock();
     waiter.join();

@@ -104,7 +104,7 @@ private:
 /// How a thread waits for a lock that is not released.
 struct waiter {
     latch waits;
-    int yields = 0;
+    int spins = 0;
     bool slept = false;
 
     /// Watches the calling thread.
@@ -113,14 +113,14 @@ struct waiter {
             slept = true;
             stop_watching();
         };
-        tests::on_yield = [this] {
-            if (++yields == 10'000) stop_watching();
+        tests::on_spin = [this] {
+            if (++spins == 10'000) stop_watching();
         };
     }
 
 private:
     void stop_watching() {
-        tests::on_yield = nullptr;
+        tests::on_spin = nullptr;
         waits.open();
         tests::on_sleep = nullptr;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The one place that names a mutex, a condition variable, an atomic, a thread and its own storage, a stop token, a
-// clock, a signal or a yield. It is always included as <tidefall/detail/sync.hpp>, so that a test build can put an
+// clock, a signal or a sleep. It is always included as <tidefall/detail/sync.hpp>, so that a test build can put an
 // instrumented one before it on the include path and steer the real code from one synchronising operation to the next.
 #pragma once
 
@@ -158,10 +158,6 @@ template <typename T>
 
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();
-}
-
-inline void yield() noexcept {
-    std::this_thread::yield();
 }
 
 inline void sleep_for(std::chrono::microseconds spell) {

@@ -18,8 +18,9 @@ struct stripe_tickets {
 /// word and not a byte: there are processors (AMD Zen 3) on which a locked operation on a byte takes nearly twice as
 /// long.
 ///
-/// A waiter spins a little, then yields, then sleeps in short bounded spells, so a holder that lost its processor
-/// does not have its waiters burn the time that it needs to come back. Not recursive.
+/// A waiter spins for about as long as a holder takes, then sleeps in short bounded spells: a holder that lost its
+/// processor does not have its waiters burn the time that it needs to come back, and where many wait, few are awake.
+/// Not recursive.
 ///
 /// Fair enough: who has waited for a few spells takes a ticket, and whoever's ticket is served gets the lock from the
 /// next holder that leaves it, whatever the others do. So a writer that comes back at once, for one long turn after
@@ -55,8 +56,7 @@ private:
     static constexpr std::uint32_t locked = 1;
     static constexpr std::uint32_t reserved = 2;  ///< free, for the ticket that is served
 
-    static constexpr int spins = 64;
-    static constexpr int yields = 16;
+    static constexpr int spins = 32;
     static constexpr int spells_until_ticket = 2;
     static constexpr std::chrono::microseconds spell{20};
 
@@ -67,7 +67,7 @@ private:
     wait(std::uint32_t was, int spells, stripe_tickets& tickets) noexcept {
         // What was taken is another's: it is put back. Releases [stripe], which the exchange acquired.
         if (was == reserved) word_.store(reserved, std::memory_order_release);
-        for (int round = 0; round < spins + yields + spells; ++round) {
+        for (int round = 0; round < spins + spells; ++round) {
             if (enter(open)) return;
             pause(round);
         }
@@ -98,8 +98,6 @@ private:
     static void pause(int round) noexcept {
         if (round < spins) {
             spin_hint();
-        } else if (round < spins + yields) {
-            yield();
         } else {
             sleep_for(spell);
         }

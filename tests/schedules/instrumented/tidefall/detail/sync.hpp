@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Stands before the library's own sync.hpp on the include path: the same names, with points at which a test can park a
-// thread (before it locks a mutex, exchanges a flag, waits, yields or sleeps), condition variables whose notifications
+// thread (before it locks a mutex, exchanges a flag, waits, spins or sleeps), condition variables whose notifications
 // a test can have lost, and a re-check that a test can put off for an hour.
 #pragma once
 
@@ -22,8 +22,8 @@ namespace tests {
 /// Called, where set, by this thread before it exchanges a flag of so many bytes.
 inline thread_local std::function<void(std::size_t)> before_exchange;
 
-/// Called, where set, by this thread when it yields, and when it sleeps.
-inline thread_local std::function<void()> on_yield;
+/// Called, where set, by this thread when it spins, and when it sleeps.
+inline thread_local std::function<void()> on_spin;
 inline thread_local std::function<void()> on_sleep;
 
 /// Called, where set, by this thread when it is about to wait for a condition, whose mutex it holds, until that time.
@@ -127,15 +127,13 @@ template <typename T>
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return std::this_thread::get_id();
 }
-inline void yield() noexcept {
-    if (tests::on_yield) tests::on_yield();
-    std::this_thread::yield();
-}
 inline void sleep_for(std::chrono::microseconds spell) {
     if (tests::on_sleep) tests::on_sleep();
     std::this_thread::sleep_for(spell);
 }
 inline void spin_hint() noexcept {
+    if (tests::on_spin) tests::on_spin();
+    std::this_thread::yield();
 }
 inline void name_this_thread(std::string const& name, std::string const& suffix) {
     tests::thread_name = name + suffix;

@@ -222,9 +222,6 @@ template <typename T>
 [[nodiscard]] inline thread::id this_thread_id() noexcept {
     return explore::this_thread();
 }
-inline void yield() noexcept {
-    explore::yield();
-}
 inline void spin_hint() noexcept {
     explore::yield();
 }
