@@ -14,10 +14,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <thread>
+#include <type_traits>
 
 #if defined(TIDEFALL_BENCH_BOOST)
 #include <boost/unordered/concurrent_flat_map.hpp>
@@ -52,9 +54,11 @@ struct sink {
     }
 };
 
+/// `Version`: void, as other maps have none, or what a map has that compares versions.
+template <typename Version>
 class tidefall_map {
 public:
-    static constexpr char const* name = "tidefall::hash_map";
+    static constexpr char const* name = std::is_void_v<Version> ? "tidefall::hash_map" : "the same with versions";
     explicit tidefall_map(std::uint64_t keys) : keys_(keys) {}
 
     void write(std::uint64_t number) { map_.put(key_of(number, keys_), number); }
@@ -71,12 +75,13 @@ private:
     std::uint64_t keys_;
     sink sink_;
     tidefall::buffer_stats before_;
-    tidefall::hash_map<key, value> map_{{.processing_interval = interval, .processing_batch_size = 512},
-                                        [this](std::span<tidefall::entry<key, value> const> batch) {
-                                            std::uint64_t sum = 0;
-                                            for (auto const& one : batch) sum += one.key;
-                                            sink_.add(batch.size(), sum);
-                                        }};
+    tidefall::hash_map<key, value, std::hash<key>, std::equal_to<key>, Version> map_{
+        {.processing_interval = interval, .processing_batch_size = 512},
+        [this](std::span<tidefall::entry<key, value, Version> const> batch) {
+            std::uint64_t sum = 0;
+            for (auto const& one : batch) sum += one.key;
+            sink_.add(batch.size(), sum);
+        }};
 };
 
 #if defined(TIDEFALL_BENCH_BOOST)
@@ -199,7 +204,8 @@ int main(int count, char** arguments) {
     for (std::uint64_t const keys : {1'000U, 100'000U, 2'000'000U}) {
         for (unsigned const writers : {1U, 2U}) {
             auto const setting = std::to_string(keys) + " keys, " + std::to_string(writers) + " threads";
-            contest.enter<tidefall_map>(setting, writers, keys);
+            contest.enter<tidefall_map<void>>(setting, writers, keys);
+            contest.enter<tidefall_map<std::uint64_t>>(setting, writers, keys);
 #if defined(TIDEFALL_BENCH_BOOST)
             contest.enter<boost_concurrent_map<false>>(setting, writers, keys);
             contest.enter<boost_concurrent_map<true>>(setting, writers, keys);

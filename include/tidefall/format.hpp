@@ -359,8 +359,10 @@ template <typename K, typename V, typename Version>
 void print_value(pairs& print, entry<K, V, Version> const& one) {
     print.formatted("key", one.key);
     print.formatted("value", one.value);
-    print.formatted("version", one.version);
-    print("updates", one.updates);
+    if constexpr (!std::is_void_v<Version>) {
+        print.formatted("version", one.version);
+        print("updates", one.updates);
+    }
 }
 
 template <typename T>
@@ -486,6 +488,6 @@ template <>
 struct fmt::formatter<tidefall::partition_room> : tidefall::detail::prints<tidefall::partition_room> {};
 
 template <typename K, typename V, typename Version>
-    requires tidefall::detail::printing::all_formattable<K, V, Version>
-struct fmt::formatter<tidefall::entry<K, V, Version>> : tidefall::detail::prints<tidefall::entry<K, V, Version>> {
-};
+    requires tidefall::detail::printing::all_formattable < K, V, std::conditional_t < std::is_void_v<Version>,
+int, Version >> struct fmt::formatter<tidefall::entry<K, V, Version>>
+    : tidefall::detail::prints<tidefall::entry<K, V, Version>> {};

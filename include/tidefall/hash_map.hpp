@@ -131,9 +131,10 @@ decltype(auto) with_key_value_and_version(Item&& item, F&& f) {
 ///
 /// `K`, `V` and `Version` are moved without throwing and never assigned; they need not be copyable, nor `V`
 /// default-constructible where `update` is given a first value. `Hash` and `KeyEqual` are default-constructed for
-/// each use. `Version` is any default-constructible type with a total order, not floating point. Keys that an
-/// adversary chooses need a `Hash` that he cannot foresee: entries of equal hash stay correct, but each costs a look
-/// at all before it.
+/// each use. `Version` is any default-constructible type with a total order, not floating point; or void, for a map
+/// without `put_newer`, whose entries have neither `version` nor `updates` and need less memory. Keys that an adversary
+/// chooses need a `Hash` that he cannot foresee: entries of equal hash stay correct, but each costs a look at all
+/// before it.
 ///
 /// A key is a `K` or what converts to one; where `Hash` and `KeyEqual` are both transparent, it is looked up as it is,
 /// and made into a `K` only if it is new, under the lock. A value is a `V` or what converts to one, a version likewise;
@@ -168,7 +169,7 @@ public:
     template <typename Key = K, typename Value = V, typename... Tags>
     write_status put(Key&& key, Value&& value, Tags const&... tags) {
         auto&& made = as_value(std::forward<Value>(value));
-        Version none{};
+        detail::version_or_none<Version> none{};
         typename table::displaced old;
         return store(
             std::forward<Key>(key),
@@ -180,11 +181,14 @@ public:
 
     /// Stores a value if the key is new, or if `newer` is greater than the version it holds; then `updates` grows by 1.
     /// Otherwise answers `stale`, and rvalues are untouched.
-    template <typename Key = K, typename Value = V, detail::no_tag Given = Version, typename... Tags>
+    template <typename Key = K, typename Value = V, detail::no_tag Given = detail::version_or_none<Version>,
+              typename... Tags>
     write_status put_newer(Key&& key, Value&& value, Given&& newer, Tags const&... tags) {
-        static_assert(detail::converts_to<Given, Version>, "the version cannot be made into the map's version type");
+        static_assert(!std::is_void_v<Version>, "put_newer needs a map with versions: the one of this map is void");
+        static_assert(detail::converts_to<Given, detail::version_or_none<Version>>,
+                      "the version cannot be made into the map's version type");
         auto&& made = as_value(std::forward<Value>(value));
-        auto&& its_version = as<Version>(std::forward<Given>(newer));
+        auto&& its_version = as<detail::version_or_none<Version>>(std::forward<Given>(newer));
         typename table::displaced old;
         return store(
             std::forward<Key>(key),
@@ -200,7 +204,7 @@ public:
     /// meant to be mixed with explicit versions on one key.
     template <typename Key = K, typename Value = V, detail::any_tag... Tags>
     write_status put_newer(Key&& key, Value&& value, Tags const&... tags) {
-        static_assert(std::is_integral_v<Version> && sizeof(Version) == 8,
+        static_assert(std::is_integral_v<Version> && sizeof(detail::version_or_none<Version>) == 8,
                       "put_newer without a version needs a map whose version type is an integer of 64 bits");
         return put_newer(std::forward<Key>(key), std::forward<Value>(value),
                          static_cast<Version>(detail::next_version()), tags...);

@@ -29,7 +29,7 @@ struct entry {
 
 /// The same for what has no default constructor: then the entry has none either.
 template <typename K, typename V, typename Version>
-    requires(!std::is_default_constructible_v<K> || !std::is_default_constructible_v<V>)
+    requires(!std::is_void_v<Version> && (!std::is_default_constructible_v<K> || !std::is_default_constructible_v<V>))
 struct entry<K, V, Version> {
     K key;
     V value;
@@ -37,7 +37,20 @@ struct entry<K, V, Version> {
     std::uint64_t updates = 0;
 };
 
+/// Where `Version` is void: a map without `put_newer`, whose entries are half as large where keys and values are
+/// numbers.
+template <typename K, typename V>
+struct entry<K, V, void> {
+    K key;
+    V value;
+};
+
 namespace detail {
+
+/// What an entry without a version is written with.
+struct no_version {};
+template <typename Version>
+using version_or_none = std::conditional_t<std::is_void_v<Version>, no_version, Version>;
 
 /// True for a type by which entries may be looked up because hash and equality both take it beside `K`.
 template <typename Q, typename K, typename Hash, typename KeyEqual>
@@ -94,29 +107,32 @@ private:
 /// A movable forward range of `entry<K, V, Version>`.
 ///
 /// Entries lie flat in the slots of an open-addressed table, about 39 bytes each for a key and a value of 8 bytes just
-/// before the table grows to twice its size, 77 after. A hash that is the user's code is kept beside its entry, 8 bytes
-/// more. Its memory is kept for the next filling, and freed where less than a quarter was needed lately.
+/// before the table grows to twice its size, 77 after; 20 and 40 where `Version` is void. A hash that is the user's
+/// code is kept beside its entry, 8 bytes more. Its memory is kept for the next filling, and freed where less than a
+/// quarter was needed lately.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename K, typename V, typename Hash = std::hash<K>, typename KeyEqual = std::equal_to<K>,
           typename Version = std::uint64_t>
 class hash_map_table {
+    using version = detail::version_or_none<Version>;
+
     static_assert(std::is_object_v<K> && !std::is_const_v<K> && std::is_object_v<V> && !std::is_const_v<V>,
                   "a hash map holds keys and values, not references or constants");
     static_assert(std::is_move_constructible_v<K> && std::is_move_constructible_v<V> &&
-                      std::is_move_constructible_v<Version>,
+                      std::is_move_constructible_v<version>,
                   "a hash map's keys, values and versions are moved: give them a move or a copy constructor, or hold "
                   "them by std::unique_ptr");
     static_assert(!std::is_same_v<Hash, std::hash<K>> || detail::hashes<Hash, K>,
                   "there is no std::hash of the key: specialise std::hash<K>, or give the map a Hash of its own, "
                   "hash_map<K, V, Hash>");
     static_assert(!(std::is_move_constructible_v<K> && std::is_move_constructible_v<V> &&
-                    std::is_move_constructible_v<Version>) ||
+                    std::is_move_constructible_v<version>) ||
                       (std::is_nothrow_move_constructible_v<K> && std::is_nothrow_move_constructible_v<V> &&
-                       std::is_nothrow_move_constructible_v<Version>),
+                       std::is_nothrow_move_constructible_v<version>),
                   "moves of a hash map's keys, values and versions must not throw");
     static_assert(std::is_nothrow_destructible_v<K> && std::is_nothrow_destructible_v<V> &&
-                      std::is_nothrow_destructible_v<Version>,
+                      std::is_nothrow_destructible_v<version>,
                   "destructors of a hash map's keys, values and versions must not throw");
     static_assert(std::is_default_constructible_v<Hash> && std::is_default_constructible_v<KeyEqual> &&
                       !std::is_pointer_v<Hash> && !std::is_pointer_v<KeyEqual>,
@@ -125,7 +141,7 @@ class hash_map_table {
                   "the hash function must be callable as Hash{}(key), and give a std::size_t");
     // Of two keys without an == that of std::equal_to tells by itself.
     static_assert(detail::equates<KeyEqual, K>, "the equality must be callable as KeyEqual{}(a, b), and give a bool");
-    static_assert(std::is_default_constructible_v<Version>, "versions must be default-constructible");
+    static_assert(std::is_default_constructible_v<version>, "versions must be default-constructible");
     static_assert(!std::is_floating_point_v<Version>, "versions must be totally ordered: floating point is not");
     static_assert(!std::is_floating_point_v<K> ||
                       (!std::is_same_v<Hash, std::hash<K>> && !std::is_same_v<KeyEqual, std::equal_to<K>> &&
@@ -181,18 +197,20 @@ public:
     /// to destroy after the lock.
     struct displaced {
         detail::displaced<V> value;
-        detail::displaced<Version> version;
+        detail::displaced<hash_map_table::version> version;
     };
     using removed = std::optional<value_type>;
 
     /// Stores `value` under the key with the version `none`, over whatever was there.
     template <typename Key>
-    write_status put(std::uint64_t hash, Key&& key, V&& value, Version&& none, displaced& old) {
+    write_status put(std::uint64_t hash, Key&& key, V&& value, version&& none, displaced& old) {
         if (auto const at = place_of(hash, key); at.exists()) {
             auto& held = entries_[at];
             old.value.replace(held.value, std::move(value));
-            old.version.replace(held.version, std::move(none));
-            held.updates = 0;
+            if constexpr (has_versions) {
+                old.version.replace(held.version, std::move(none));
+                held.updates = 0;
+            }
         } else {
             insert(hash, std::forward<Key>(key), std::move(value), std::move(none));
         }
@@ -201,7 +219,7 @@ public:
 
     /// The same if `newer` is greater than the one that is held; otherwise `stale`, and nothing has changed.
     template <typename Key>
-    write_status put_newer(std::uint64_t hash, Key&& key, V&& value, Version&& newer, displaced& old) {
+    write_status put_newer(std::uint64_t hash, Key&& key, V&& value, version&& newer, displaced& old) {
         if (auto const at = place_of(hash, key); at.exists()) {
             auto& held = entries_[at];
             if (!static_cast<bool>(std::as_const(held.version) < std::as_const(newer))) return write_status::stale;
@@ -225,13 +243,13 @@ public:
                 hash,
                 [&] {
                     if constexpr (std::is_nothrow_invocable_v<First> &&
-                                  std::is_nothrow_default_constructible_v<Version>) {
-                        return value_type{K(std::forward<Key>(key)), std::forward<First>(first)(), Version{}, 0};
+                                  std::is_nothrow_default_constructible_v<version>) {
+                        return make(std::forward<Key>(key), std::forward<First>(first)(), version{});
                     } else {
                         // Key last: g++ 11 forgets the members of an aggregate that were made before one that throws.
                         V value(std::forward<First>(first)());
-                        Version none{};
-                        return value_type{K(std::forward<Key>(key)), std::move(value), std::move(none), 0};
+                        version none{};
+                        return make(std::forward<Key>(key), std::move(value), std::move(none));
                     }
                 },
                 [&](value_type& made) {
@@ -274,14 +292,22 @@ private:
     }
 
     template <typename Key>
-    void insert(std::uint64_t hash, Key&& key, V&& value, Version&& first) {
+    void insert(std::uint64_t hash, Key&& key, V&& value, version&& first) {
         entries_.insert(
-            hash,
-            [&] {
-                return value_type{K(std::forward<Key>(key)), std::move(value), std::move(first), 0};
-            },
+            hash, [&] { return make(std::forward<Key>(key), std::move(value), std::move(first)); },
             [](value_type&) noexcept {});
     }
+
+    template <typename Key>
+    static value_type make(Key&& key, V&& value, [[maybe_unused]] version&& first) {
+        if constexpr (has_versions) {
+            return {K(std::forward<Key>(key)), std::move(value), std::move(first), 0};
+        } else {
+            return {K(std::forward<Key>(key)), std::move(value)};
+        }
+    }
+
+    static constexpr bool has_versions = !std::is_void_v<Version>;
 
     entries entries_;
 };

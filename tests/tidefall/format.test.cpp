@@ -319,6 +319,7 @@ TEST_CASE("format: an entry where its parts can be") {
     STATIC_REQUIRE_FALSE(fmt::is_formattable<entry<int, opaque>>::value);
     STATIC_REQUIRE_FALSE(fmt::is_formattable<entry<int, int, opaque>>::value);
     CHECK(text(entry<std::string, double>{"user-1", 2.5, 42, 3}) == "key=user-1 value=2.5 version=42 updates=3");
+    CHECK(text(entry<std::string, double, void>{"user-1", 2.5}) == "key=user-1 value=2.5");
     CHECK(text(entry<std::string, point>{"user 1", {1, 2}, 42, 3}) ==
           "key=\"user 1\" value=\"x=1 y=2\" version=42 updates=3");
     CHECK(text(entry<int, std::string, colour>{1, "two\nlines", colour::green, 0}) ==
