@@ -132,7 +132,11 @@ private:
         go = true;
         for (auto& thread : threads) thread.join();
         auto end = std::chrono::steady_clock::now();
-        contestant.finish();
+        if constexpr (requires { contestant.finish(writes_); }) {
+            contestant.finish(writes_);
+        } else {
+            contestant.finish();
+        }
         if (!time_writes) end = std::chrono::steady_clock::now();
         if (!contestant.verify(writes_)) {
             std::fprintf(stderr, "%s lost, doubled or changed what was written\n", Contestant::name);

@@ -58,7 +58,7 @@ struct sink {
 template <typename Version>
 class tidefall_map {
 public:
-    static constexpr char const* name = std::is_void_v<Version> ? "tidefall::hash_map" : "the same with versions";
+    static constexpr char const* name = std::is_void_v<Version> ? "tidefall::hash_map" : "hash_map with versions";
     explicit tidefall_map(std::uint64_t keys) : keys_(keys) {}
 
     void write(std::uint64_t number) { map_.put(key_of(number, keys_), number); }
