@@ -2,7 +2,7 @@
 #
 # SOURCE does not compile, and the first error says REASON.
 execute_process(
-  COMMAND ${COMPILER} -std=c++20 -fsyntax-only ${FLAG} -I${INCLUDE} ${SOURCE}
+  COMMAND ${COMPILER} -std=c++20 -fsyntax-only ${FLAGS} -I${INCLUDE} ${SOURCE}
   RESULT_VARIABLE result
   OUTPUT_VARIABLE output
   ERROR_VARIABLE output)
