@@ -244,12 +244,12 @@ public:
                 [&] {
                     if constexpr (std::is_nothrow_invocable_v<First> &&
                                   std::is_nothrow_default_constructible_v<version>) {
-                        return make(std::forward<Key>(key), std::forward<First>(first)(), version{});
+                        return make(std::forward<Key>(key), std::forward<First>(first), version{});
                     } else {
                         // Key last: g++ 11 forgets the members of an aggregate that were made before one that throws.
                         V value(std::forward<First>(first)());
                         version none{};
-                        return make(std::forward<Key>(key), std::move(value), std::move(none));
+                        return make(std::forward<Key>(key), taken{value}, std::move(none));
                     }
                 },
                 [&](value_type& made) {
@@ -294,16 +294,23 @@ private:
     template <typename Key>
     void insert(std::uint64_t hash, Key&& key, V&& value, version&& first) {
         entries_.insert(
-            hash, [&] { return make(std::forward<Key>(key), std::move(value), std::move(first)); },
+            hash, [&] { return make(std::forward<Key>(key), taken{value}, std::move(first)); },
             [](value_type&) noexcept {});
     }
 
-    template <typename Key>
-    static value_type make(Key&& key, V&& value, [[maybe_unused]] version&& first) {
+    /// Moves a value into an entry.
+    struct taken {
+        V& value;
+        V operator()() noexcept { return std::move(value); }
+    };
+
+    /// The value is what `from()` returns, made in its place.
+    template <typename Key, typename From>
+    static value_type make(Key&& key, From&& from, [[maybe_unused]] version&& first) {
         if constexpr (has_versions) {
-            return {K(std::forward<Key>(key)), std::move(value), std::move(first), 0};
+            return {K(std::forward<Key>(key)), std::forward<From>(from)(), std::move(first), 0};
         } else {
-            return {K(std::forward<Key>(key)), std::move(value)};
+            return {K(std::forward<Key>(key)), std::forward<From>(from)()};
         }
     }
 
