@@ -164,7 +164,7 @@ TEST_CASE("between: a write that waits in a call is answered full once the call'
     if (by_timeout) {
         first.flush();
     } else {
-        CHECK_FALSE(first.stop(0s).complete);
+        first.stop(0s);  // its report may come before the call's end or after it
         while (first.stats().in_flight > 0) std::this_thread::yield();
     }
     CHECK(status == write_status::full);
