@@ -11,6 +11,7 @@
 #include <tidefall/detail/drain/drain_ledger.hpp>
 #include <tidefall/detail/drain/stop_state.hpp>
 #include <tidefall/detail/drain/tick_plan.hpp>
+#include <tidefall/detail/threads/job_queue.hpp>
 
 #include <algorithm>
 #include <array>
@@ -464,6 +465,30 @@ TEST_CASE("parts: a call in progress is judged by its own time") {
     auto const unnoticed = call.end(at(2h));
     CHECK(unnoticed.timed_out);
     CHECK(unnoticed.unnoticed);
+}
+
+TEST_CASE("parts: whether a call was asked to stop is its own, and whose it is ends with it") {
+    some_call call;
+    tidefall::detail::worker busy;
+    call.begin(1, 1, at(0ms), 10ms, &busy);  // nobody has a token
+    CHECK(call.who().worker == &busy);
+    CHECK(call.signal_is_unspent());
+    static_cast<void>(call.spend_signal());
+    CHECK_FALSE(call.signal_is_unspent());
+    static_cast<void>(call.end(at(1ms)));
+    call.leave();
+    CHECK(call.who().worker == nullptr);
+    call.begin(2, 1, at(1ms), 10ms, nullptr);
+    CHECK(call.signal_is_unspent());
+    static_cast<void>(call.end(at(2ms)));
+    call.leave();
+    call.renew_signal();
+    call.begin(3, 1, at(2ms), 10ms, nullptr);
+    static_cast<void>(call.spend_signal());
+    static_cast<void>(call.end(at(3ms)));
+    call.leave();
+    call.begin(4, 1, at(3ms), 10ms, nullptr);  // whose token is the one that was stopped
+    CHECK_FALSE(call.signal_is_unspent());
 }
 
 TEST_CASE("parts: a call that was abandoned is late until it is forgotten, and its token serves no other") {
