@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -667,6 +668,95 @@ TEST_CASE("held: the watchdog has nothing to look at while a drain is paused") {
     CHECK(schedule.timeouts.next() == tidefall::detail::never);
 }
 
+TEST_CASE("held: the watchdog looks when the next batch that is out is too late, and at a stop's deadline") {
+    using order = tidefall::detail::next_step::order;
+    tidefall::detail::scheduler schedule(tidefall::detail::workforce::manual);
+    auto const task = std::make_shared<idle_task>();
+    counted_tables tables;
+    tidefall::detail::drain_control control(*task, schedule, tables);
+    static_cast<void>(control.change_options(
+        {.processing_interval = 1h, .processing_batch_size = 1, .max_in_flight = 2, .processing_timeout = 2s}));
+    some_call first;
+    some_call second;
+    auto const hand_out = [&](some_call& batch) {
+        CHECK(control.enter_call(batch, 1, true).ticket);
+        CHECK_FALSE(control.leave_later_call(batch).is_free);
+    };
+    auto const start = schedule.now();
+    tables.count = 4;
+    control.flush();
+    REQUIRE(schedule.jobs.take() == task);
+    control.start_run();
+    hand_out(first);
+    schedule.advance(1s);
+    hand_out(second);
+    CHECK(schedule.timeouts.next() == start + 2s);
+    CHECK(control.wait());
+    CHECK(schedule.timeouts.next() == start + 2s);
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        schedule.advance(1s);  // the alarm sounds
+        auto const late = control.look_at_calls(schedule.now());
+        CHECK(late.timed_out);
+        CHECK(late.call.number == number);
+        CHECK(schedule.timeouts.next() == (number == 1 ? start + 3s : tidefall::detail::never));
+    }
+    auto const deadline = schedule.now() + 5s;
+    CHECK_FALSE(control.close(deadline));
+    CHECK(schedule.timeouts.next() == deadline);  // by then what waits is to be dropped
+    schedule.advance(5s);
+    CHECK(schedule.jobs.empty());
+    bool const by_watchdog = GENERATE(true, false);
+    if (by_watchdog) {
+        CHECK_FALSE(control.look_at_calls(schedule.now()).timed_out);
+        CHECK(schedule.jobs.take() == task);
+        control.start_run();
+        auto const next = control.next(tidefall::detail::never, false);
+        CHECK(next.what == order::expired);
+        CHECK(next.lost == 2);
+        CHECK(control.reach_end().announces);
+    } else {
+        auto const found = control.expire();
+        CHECK(found.lost == 2);
+        CHECK(found.rest_is_ours);
+        CHECK(found.announces);
+    }
+    schedule.jobs.shut_down();
+    CHECK(schedule.jobs.is_deserted());  // nobody comes for what is out
+}
+
+TEST_CASE("held: while a batch waits for its time the timer has something to look at, and the watchdog nothing") {
+    tidefall::detail::scheduler schedule(tidefall::detail::workforce::manual);
+    auto const task = std::make_shared<idle_task>();
+    counted_tables tables;
+    tidefall::detail::drain_control control(*task, schedule, tables);
+    static_cast<void>(control.change_options({.processing_interval = 1h, .processing_timeout = 1h}));
+    some_call batch;
+    tables.count = 1;
+    control.flush();
+    REQUIRE(schedule.jobs.take() == task);
+    control.start_run();
+    auto const call = control.enter_call(batch, 1, true);
+    CHECK(control.leave_call(batch, *call.ticket, {.rejected = 1, .delay = 5s}).offers_again);
+    CHECK(control.offer_again(batch));
+    CHECK(control.wait());
+    CHECK(schedule.timeouts.next() == tidefall::detail::never);
+    CHECK(schedule.ticks.next() == tidefall::detail::later(schedule.now(), 5s));
+    schedule.jobs.shut_down();
+    CHECK_FALSE(schedule.jobs.is_deserted());  // somebody is to offer it again
+    static_cast<void>(control.close(schedule.now()));
+    bool const is_dropped_at_once = GENERATE(false, true);
+    if (is_dropped_at_once) {
+        CHECK(control.expire().lost == 1);
+        CHECK(schedule.jobs.is_deserted());
+        CHECK(schedule.timeouts.next() == tidefall::detail::never);
+    } else {
+        CHECK(schedule.jobs.take() == task);
+        CHECK(control.start_run().what == tidefall::detail::run_start::order::run);
+        CHECK(control.next(tidefall::detail::never, false).lost == 1);
+        CHECK(control.take_waiting() == &batch);
+    }
+}
+
 TEST_CASE("held: a write that leaves nothing in its table sets no tick") {
     auto const clock = tidefall::make_manual_runtime();
     auto& schedule = schedule_of(*clock);
@@ -746,6 +836,8 @@ TEST_CASE("held: whatever is asked of a partition's control is asked under its m
     held.check("look_at_calls", [&] { return control.look_at_calls(now); });
     held.check("is_abandoned", [&] { return control.is_abandoned(batch); });
     held.check("settle_call", [&] { return control.settle_call(batch); });
+    CHECK_FALSE(held.check("is_token_stopped", [&] { return control.is_token_stopped(batch); }));
+    held.check("wait_at", [&] { control.wait_at(batch, nullptr); });
     held.check("leave_call", [&] { return control.leave_call(batch, call, {.rejected = 1}); });
     CHECK(held.check("offer_again", [&] { return control.offer_again(batch); }));
     CHECK(held.check("wait", [&] { return control.wait(); }));
@@ -834,6 +926,16 @@ TEST_CASE("held: whatever is asked of a queue of jobs is asked under its mutex")
     CHECK(held.check("empty", [&] { return jobs.empty(); }));
     held.check("post", [&] { jobs.post(*task); });
     CHECK(held.check("take", [&] { return jobs.take(); }) == task);
+    held.check("expect", [&] { jobs.expect(); });
+    held.check("post_expected", [&] { jobs.post_expected(*task); });
+    CHECK(held.check("size", [&] { return jobs.size(); }) == 1);
+    CHECK(jobs.remove(*task));
+    jobs.expect();
+    held.check("expect_no_more", [&] { jobs.expect_no_more(); });
+    held.check("serve_one_more", [&] { jobs.serve_one_more(); });
+    CHECK(held.check("begin_wait", [&] { return jobs.begin_wait(); }));
+    held.check("end_wait", [&] { jobs.end_wait(); });
+    held.check("serve_one_less", [&] { jobs.serve_one_less(); });
     jobs.post(*task);
     CHECK(held.check("wait", [&] { return jobs.wait(); }) == task);
     CHECK_FALSE(held.check("remove", [&] { return jobs.remove(*task); }));
@@ -898,6 +1000,45 @@ TEST_CASE("held: a call is given up only where another worker is there for the r
     CHECK(jobs.take() == task);
     CHECK_FALSE(jobs.abandon_call(second, *task));
     CHECK(jobs.empty());
+}
+
+TEST_CASE("held: a worker may wait for another buffer where its queue serves no other, or has a worker left") {
+    tidefall::detail::job_queue jobs;
+    jobs.serve_one_more();
+    CHECK(jobs.begin_wait());
+    jobs.end_wait();
+    jobs.serve_one_more();
+    CHECK_FALSE(jobs.begin_wait());
+    jobs.worker_starts();
+    CHECK_FALSE(jobs.begin_wait());
+    jobs.worker_starts();
+    CHECK(jobs.begin_wait());
+    CHECK_FALSE(jobs.begin_wait());
+    jobs.worker_starts();
+    CHECK(jobs.begin_wait());
+    CHECK_FALSE(jobs.begin_wait());
+    jobs.end_wait();
+    CHECK(jobs.begin_wait());
+    CHECK_FALSE(jobs.begin_wait());
+    jobs.serve_one_less();
+    CHECK(jobs.begin_wait());
+}
+
+TEST_CASE("held: workers are wanted while a job is expected, also once their queue is shut down") {
+    tidefall::detail::job_queue jobs;
+    auto const task = std::make_shared<idle_task>();
+    jobs.want_workers(1);
+    jobs.expect();
+    jobs.expect();
+    jobs.shut_down();
+    CHECK(jobs.lacks_workers());
+    CHECK_FALSE(jobs.is_deserted());
+    jobs.post_expected(*task);
+    CHECK(jobs.take() == task);
+    CHECK(jobs.lacks_workers());
+    jobs.expect_no_more();
+    CHECK_FALSE(jobs.lacks_workers());
+    CHECK(jobs.is_deserted());
 }
 
 TEST_CASE("held: whatever is asked of a timer is asked under its mutex") {
