@@ -353,6 +353,30 @@ TEST_CASE("async: the deadline of a stop leaves batches that are out, and drops 
     check_conservation(items.stats());
 }
 
+TEST_CASE("async: the deadline of a stop may find a drain that is about to go on, and leaves what is out") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    returns<int> const back;
+    std::vector<async_batch<int>> kept;
+    auto how = in_flight(clock, 2);
+    how.telemetry = log;
+    {
+        int_queue items(how, keeper{&kept}, back);
+        items.push_range(numbers(0, 6));
+        items.flush();
+        REQUIRE(kept.size() == 2);
+        kept[0].complete();  // the next one may be handed out, and nobody has come to do so
+        CHECK(items.stop(0s) == drain_report{.dropped = 2, .complete = false});
+        CHECK(back.values() == std::vector{4, 5});
+        CHECK(items.stats().in_flight == 2);
+        kept[1].complete();
+        CHECK(items.stats().processed == 4);
+        check_conservation(items.stats());
+        CHECK(log->lines().back() == "processing_stop 0 6");
+    }  // nothing is in use any more
+    CHECK(kept.size() == 2);
+}
+
 TEST_CASE("async: a manual runtime's destructor of a buffer leaves batches that are out") {
     auto const clock = tidefall::make_manual_runtime();
     returns<int> const back;

@@ -11,13 +11,17 @@
 #include "../support/recorder.hpp"
 #include "../support/threads.hpp"
 
+#include <tidefall/async_batch.hpp>
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
 #include <tidefall/runtime.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
@@ -158,6 +162,30 @@ BUFFER_TEST_CASE("forced unwind: of a call beside which a stop has dropped the r
     CHECK(back.values().size() == 5);
     auto const lines = log->lines();
     CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 5") == 1);
+}
+
+TEST_CASE("forced unwind: of a call that takes its batch, which is broken by that, or is somebody's by then") {
+    bool const is_kept = GENERATE(false, true);
+    std::atomic<int> calls{0};
+    std::optional<tidefall::async_batch<int>> kept;
+    latch leaves;
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = 1h, .processing_batch_size = 2, .shutdown_timeout = 1h},
+        [&](tidefall::async_batch<int> batch) {
+            if (++calls > 1) return batch.complete();
+            if (is_kept) kept.emplace(std::move(batch));
+            leaves.open();
+            pthread_exit(nullptr);
+        });
+    items.push_range(numbers(0, 6));
+    items.flush(0s);
+    leaves.wait();
+    if (is_kept) kept->complete();
+    CHECK(items.flush().complete);
+    CHECK(calls == 3);
+    CHECK(items.stats().failed == (is_kept ? 0 : 2));
+    CHECK(items.stop().complete);
+    tests::check_conservation(items.stats());
 }
 
 BUFFER_TEST_CASE("forced unwind: where the processor runs on the calling thread it passes, and the batch fails",

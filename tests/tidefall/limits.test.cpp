@@ -222,6 +222,32 @@ TEST_CASE("limits: a weight that throws reaches the writer, or fails the drain, 
     check_conservation(items.stats());
 }
 
+TEST_CASE("limits: a weight that throws while the oldest make room takes the newest back, and what went is returned") {
+    auto const clock = tidefall::make_manual_runtime();
+    returns<int> const back;
+    auto how = one_partition(clock, 100);
+    how.capacity_weight = 20;
+    how.overflow = overflow_policy::drop_oldest;
+    static int without_weight = 0;
+    constexpr auto weight = [](int one) -> std::size_t {
+        if (one == without_weight) throw std::runtime_error("no weight");
+        return one == 50 ? 15 : 5;
+    };
+    queue<int, insertion_order, weighed_by<weight>> items(
+        how, [](std::span<int>) {}, back);
+    for (int i = 1; i < 5; ++i) items.push(i);
+    without_weight = 2;
+    CHECK_THROWS_WITH(items.push(50), "no weight");  // it is heavier than the first alone
+    without_weight = 0;
+    CHECK(back.values() == std::vector{1});
+    CHECK(items.size() == 3);
+    CHECK(items.stats().pending_weight == 15);
+    CHECK(items.push(5) == write_status::accepted);  // there is room for it
+    CHECK(items.stats().dropped == 1);
+    CHECK(items.stop().processed == 4);
+    check_conservation(items.stats());
+}
+
 TEST_CASE("limits: ranges and emplaced values are weighed, in batches and whole tables") {
     auto const clock = tidefall::make_manual_runtime();
     auto how = one_partition(clock, 100);
@@ -234,6 +260,26 @@ TEST_CASE("limits: ranges and emplaced values are weighed, in batches and whole 
     CHECK(items.stats().pending_weight == 10);
     CHECK(items.stop().processed == 3);
     CHECK(values == 3);
+}
+
+TEST_CASE("limits: a weighed table takes its weight along, and leaves none behind") {
+    using weighed_table = weighed_queue<>::table_type;
+    weighed_table first;
+    first.add_weight(7);
+    weighed_table second(std::move(first));
+    CHECK(first.weight() == 0);
+    CHECK(second.weight() == 7);
+    first.add_weight(2);
+    swap(first, second);
+    CHECK(first.weight() == 7);
+    CHECK(second.weight() == 2);
+    second = std::move(first);
+    CHECK(first.weight() == 0);
+    CHECK(second.weight() == 7);
+    second.take_weight(3);
+    CHECK(second.weight() == 4);
+    second.clear();
+    CHECK(second.weight() == 0);
 }
 
 TEST_CASE("limits: weights are options of buffers that have them") {

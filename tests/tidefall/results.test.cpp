@@ -420,6 +420,38 @@ using heavy = tests::tracked<tests::site::make_value, tests::site::copy_value, t
 
 }  // namespace
 
+TEST_CASE("results: what a stop drops while its batch is sorted out is returned as dropped, also where a move throws") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<std::pair<int, failure_reason>> returned;
+    std::optional<tidefall::queue<heavy>> items;
+    items.emplace(
+        one_partition(clock),
+        [](std::span<heavy const>, batch_info const&) {
+            batch_result result;
+            result.refuse(0);
+            result.reject(2);
+            result.reject(4);
+            return result.retry_after(1s);
+        },
+        [&](std::span<heavy> values, tidefall::failure const& why) {
+            for (auto const& one : values) returned.emplace_back(one.number(), why.reason);
+            if (why.reason != failure_reason::rejected) return;
+            std::thread([&] { items->stop(0s); }).join();
+            tests::fault::arm(tests::site::move_value, 1);
+        });
+    for (int i = 0; i < 5; ++i) items->emplace(i);
+    items->flush();
+    tests::fault::disarm();
+    CHECK(returned == std::vector<std::pair<int, failure_reason>>{
+                          {0, failure_reason::rejected}, {2, failure_reason::stopped}, {4, failure_reason::stopped}});
+    auto const s = items->stats();
+    CHECK(s.processed == 2);
+    CHECK(s.failed == 1);
+    CHECK(s.dropped == 2);
+    CHECK(s.in_flight == 0);
+    check_conservation(s);
+}
+
 TEST_CASE("results: a value whose move throws is counted once, and returned") {
     auto const clock = tidefall::make_manual_runtime();
     for (std::size_t nth = 1; nth <= 12; ++nth) {
