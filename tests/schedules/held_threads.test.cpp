@@ -290,6 +290,39 @@ TEST_CASE("held: a call that returns before it is given up leaves the next call 
     CHECK(tests::thread_count_becomes(threads));
 }
 
+TEST_CASE("held: a look-up and an erasure wait for the write that is in their stripe") {
+    bool const erases = GENERATE(false, true);
+    tidefall::hash_map<int, int> map({.partitions = 1, .runtime = tidefall::make_manual_runtime()},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    map.put(1, 1);
+    latch writes;
+    latch go_on;
+    std::thread writer([&] {
+        map.update(1, [&](int& value) {
+            writes.open();
+            go_on.wait();
+            value = 2;
+        });
+    });
+    writes.wait();
+    latch waits_or_is_done;
+    std::atomic<bool> done{false};
+    bool found = false;
+    std::thread other([&] {
+        tests::on_sleep = [&] { waits_or_is_done.open(); };
+        found = erases ? map.erase(1) : map.get(1) == 2;
+        done = true;
+        waits_or_is_done.open();
+    });
+    waits_or_is_done.wait();
+    CHECK_FALSE(done);
+    go_on.open();
+    writer.join();
+    other.join();
+    CHECK(found);
+    CHECK(map.size() == (erases ? 0 : 1));
+}
+
 TEST_CASE("held: a write that waits for room is woken by an erase") {
     patience const nobody_looks_again;
     held_calls hold(1);
