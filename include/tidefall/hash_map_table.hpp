@@ -41,6 +41,12 @@ struct entry<K, V, Version> {
 /// numbers.
 template <typename K, typename V>
 struct entry<K, V, void> {
+    K key{};
+    V value{};
+};
+template <typename K, typename V>
+    requires(!std::is_default_constructible_v<K> || !std::is_default_constructible_v<V>)
+struct entry<K, V, void> {
     K key;
     V value;
 };

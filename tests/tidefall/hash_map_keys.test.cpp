@@ -443,6 +443,10 @@ TEST_CASE("hash map: without versions an entry is a key and a value, and all but
     STATIC_REQUIRE(std::is_same_v<one, entry<std::uint64_t, std::uint64_t, void>>);
     STATIC_REQUIRE(std::is_void_v<map_type::version_type>);
     STATIC_REQUIRE(sizeof(one) == 16);
+    STATIC_REQUIRE(std::is_default_constructible_v<one>);
+    STATIC_REQUIRE_FALSE(std::is_default_constructible_v<entry<int, no_default, void>>);
+    constexpr one made;  // does not compile where it has no initial value
+    CHECK(made.value == 0);
     auto const clock = tidefall::make_manual_runtime();
     std::vector<std::pair<std::uint64_t, std::uint64_t>> seen;
     map_type map(with(clock), [&](std::span<one const> batch) {
