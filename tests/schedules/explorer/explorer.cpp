@@ -17,6 +17,7 @@
 #include <random>
 #include <sstream>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
@@ -42,6 +43,7 @@ struct circumstances {
     bool jumps = false;
     bool loses = false;
     bool spurious = false;
+    bool late = false;  ///< stores are seen late
 };
 
 struct running_thread {
@@ -55,6 +57,8 @@ struct running_thread {
     void const* waits_for = nullptr;
     clock_time until = clock_time::max();
     int mutexes = 0;
+    void* late_store = nullptr;  ///< where, if there is one
+    void (*arrive)(void*) noexcept = nullptr;
     std::vector<std::pair<void const*, std::shared_ptr<void>>> owns;
     std::function<void()> on_sleep;
 };
@@ -108,12 +112,14 @@ public:
     void point(bool yields = false) {
         if (++steps_ > most_steps) fail("does not end: " + who_waits());
         now_ += yields ? how_.step + 100ns : how_.step;
+        if (yields || (here().late_store != nullptr && faults_.one_in(16))) settle(here());
         if (how_.jumps && faults_.one_in(300)) jump();
         go_on(yields);
     }
 
     void wait(void const* what, clock_time until) {
         auto& me = here();
+        settle(me);
         me.does = running_thread::state::waits;
         me.waits_for = what;
         me.until = until;
@@ -121,6 +127,21 @@ public:
         me.does = running_thread::state::ready;
         me.waits_for = nullptr;
         me.until = clock_time::max();
+    }
+
+    bool is_late(void* place, void (*arrive)(void*) noexcept) {
+        if (!how_.late || faults_.one_in(3)) return false;
+        here().late_store = place;
+        here().arrive = arrive;
+        return true;
+    }
+
+    static void settle(running_thread& one) {
+        if (auto* const place = std::exchange(one.late_store, nullptr)) one.arrive(place);
+    }
+    void settle(std::size_t number) { settle(*threads_[number - 1]); }
+    void settle_all() {
+        for (auto const& one : threads_) settle(*one);
     }
 
     void wake_one(void const* what) {
@@ -145,6 +166,10 @@ public:
         point();
         auto const& other = *threads_[number - 1];
         while (other.does != running_thread::state::done) wait(&other, clock_time::max());
+    }
+
+    [[nodiscard]] bool has_ended(std::size_t number) const {
+        return threads_[number - 1]->does == running_thread::state::done;
     }
 
     [[noreturn]] void fail(std::string const& why) {
@@ -205,6 +230,7 @@ private:
 
     [[noreturn]] void end() {
         auto& me = here();
+        settle(me);
         if (me.mutexes != 0) fail("a thread ended with a mutex locked");
         me.owns.clear();
         me.does = running_thread::state::done;
@@ -338,6 +364,7 @@ std::string run(std::function<void()> const& scenario, std::uint64_t seed, allow
     how.jumps = may.clock_jumps && drawn.one_in(3);
     how.loses = may.lost_notifications && drawn.one_in(5);
     how.spurious = may.spurious_wake_ups && drawn.one_in(5);
+    how.late = drawn.one_in(3);
     auto const strategy_seed = tests::mixed(seed);
     std::unique_ptr<strategy> by;
     if (drawn.one_in(3)) {
@@ -475,6 +502,24 @@ void point() noexcept {
     if (running != nullptr) running->point();
 }
 
+void operation() noexcept {
+    if (running == nullptr) return;
+    running->point();
+    running->settle(running->current());
+}
+
+bool is_late(void* place, void (*arrive)(void*) noexcept) noexcept {
+    return running != nullptr && running->is_late(place, arrive);
+}
+
+void settle(std::size_t thread) noexcept {
+    if (running != nullptr) running->settle(thread);
+}
+
+void settle_all() noexcept {
+    if (running != nullptr) running->settle_all();
+}
+
 void yield() noexcept {
     if (running != nullptr) running->point(true);
 }
@@ -536,6 +581,10 @@ std::size_t start_thread(std::function<void()> body) {
 
 void join_thread(std::size_t number) noexcept {
     running->join(number);
+}
+
+bool has_ended(std::size_t number) noexcept {
+    return running != nullptr && running->has_ended(number);
 }
 
 void holds_mutex(int more) noexcept {

@@ -100,6 +100,17 @@ void on_sleep(std::function<void()> call);
 /// Somebody else may run now.
 void point() noexcept;
 
+/// The same before an operation that is no load: what this thread stored late is seen from now on.
+void operation() noexcept;
+
+/// True at times, where the schedule is one in which stores come late: then the calling thread's store to that place is
+/// seen by others once `arrive(place)` is called, at its next operation that is no load, at the latest when it waits.
+[[nodiscard]] bool is_late(void* place, void (*arrive)(void*) noexcept) noexcept;
+
+/// What that thread, or every thread, stored late is seen from now on.
+void settle(std::size_t thread) noexcept;
+void settle_all() noexcept;
+
 /// Somebody else runs now, if anybody can.
 void yield() noexcept;
 
@@ -125,6 +136,7 @@ void sleep_until(clock_time until) noexcept;
 void require_thread();
 [[nodiscard]] std::size_t start_thread(std::function<void()> body);
 void join_thread(std::size_t number) noexcept;
+[[nodiscard]] bool has_ended(std::size_t number) noexcept;
 void holds_mutex(int more) noexcept;
 
 /// What the calling thread keeps under that key, null at first.

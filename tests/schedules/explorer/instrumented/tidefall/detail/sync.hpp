@@ -30,25 +30,34 @@ public:
     constexpr atomic(T value) noexcept : value_(value) {}  // NOLINT(google-explicit-constructor)
     atomic(atomic const&) = delete;
     atomic& operator=(atomic const&) = delete;
+    constexpr ~atomic() {
+        if (late_by_ != 0) explore::settle(late_by_);
+    }
 
     T load(std::memory_order) const noexcept {
         explore::point();
-        return value_;
+        return late_by_ != 0 && late_by_ == explore::this_thread() ? late_ : value_;
     }
-    void store(T value, std::memory_order) noexcept {
-        explore::point();
-        value_ = value;
+    /// A relaxed one may be seen by others only after the next operation of this thread that is no load.
+    void store(T value, std::memory_order order) noexcept {
+        explore::operation();
+        if (order == std::memory_order_relaxed && late_by_ == 0 && explore::is_late(this, &arrive)) {
+            late_ = value;
+            late_by_ = explore::this_thread();
+        } else {
+            value_ = value;
+        }
     }
     T exchange(T value, std::memory_order) noexcept {
-        explore::point();
+        explore::operation();
         return std::exchange(value_, value);
     }
     T fetch_add(T value, std::memory_order) noexcept {
-        explore::point();
+        explore::operation();
         return std::exchange(value_, static_cast<T>(value_ + value));
     }
     T fetch_sub(T value, std::memory_order) noexcept {
-        explore::point();
+        explore::operation();
         return std::exchange(value_, static_cast<T>(value_ - value));
     }
     bool compare_exchange_weak(T& expected, T desired, std::memory_order, std::memory_order) noexcept {
@@ -59,8 +68,14 @@ public:
     }
 
 private:
+    static void arrive(void* at) noexcept {
+        auto& one = *static_cast<atomic*>(at);
+        one.value_ = one.late_;
+        one.late_by_ = 0;
+    }
+
     bool compare_exchange(T& expected, T desired) noexcept {
-        explore::point();
+        explore::operation();
         if (value_ != expected) {
             expected = value_;
             return false;
@@ -70,6 +85,8 @@ private:
     }
 
     T value_{};
+    T late_{};                 ///< what the thread below has stored
+    std::size_t late_by_ = 0;  ///< 0: nobody
 };
 
 class mutex {
@@ -92,6 +109,7 @@ public:
 
     void acquire() noexcept {
         if (!explore::inside()) return;
+        explore::settle(explore::this_thread());
         if (owner_ == explore::this_thread()) explore::fail("a mutex is locked by the thread that has it");
         while (owner_ != 0) explore::wait_for(this, explore::clock_time::max());
         owner_ = explore::this_thread();
@@ -99,6 +117,7 @@ public:
     }
     void release() noexcept {
         if (!explore::inside()) return;
+        explore::settle(explore::this_thread());
         if (owner_ != explore::this_thread()) explore::fail("a mutex is unlocked by a thread that does not have it");
         owner_ = 0;
         explore::holds_mutex(-1);
