@@ -44,12 +44,27 @@
 
 namespace tidefall::inline v0 {
 
-/// Which stripe a write goes to. Got from `buffer::route_by_thread` and `buffer::route_by`.
+/// Which stripe a write goes to. Got from `buffer::route_by`.
 class route {
     template <typename Table>
     friend class buffer;
+    friend class thread_route;
     explicit route(std::size_t to) noexcept : stripe(to) {}
     std::size_t stripe;
+};
+
+/// The stripe that a thread keeps to, of whichever thread writes by it: a write that no other thread's is near takes no
+/// lock (`detail/write/biased_lock.hpp`). Got from `buffer::route_by_thread`; valid for as long as the buffer. As a
+/// `route` it is the stripe of the thread that converts it.
+class thread_route {
+public:
+    operator route() const noexcept { return route(routes_->by_thread()); }  // NOLINT(google-explicit-constructor)
+
+private:
+    template <typename Table>
+    friend class buffer;
+    explicit thread_route(detail::router const& routes) noexcept : routes_(&routes) {}
+    detail::router const* routes_;
 };
 
 /// The default for the third argument of a buffer's constructor: values that were not delivered are destroyed.
@@ -266,8 +281,8 @@ protected:
     /// The route that the calling thread keeps to: the threads that write to the buffer are spread evenly in the order
     /// in which they first come, over the partitions first. A thread that has such a place in 16 other buffers already
     /// is spread by its number in the process.
-    route route_by_thread() const noexcept {
-        return route(writes_->routes().by_thread());
+    thread_route route_by_thread() const noexcept {
+        return thread_route(writes_->routes());
     }
 
     /// The route of a key: the same for equal keys. Calls std::hash of the key.
@@ -299,16 +314,25 @@ protected:
     /// `changes_only(Table const&)`, under the same lock, says whether `f` would leave the table's size as it is: such
     /// a write is taken by a full partition too.
     ///
-    /// Both run under a spinning lock: they must be short, and must not call the buffer. What they throw reaches the
-    /// caller. Waits for nothing but the lock, unless the partition is full and the policy is `block`.
+    /// Both run under a spinning lock, or, by the route of the thread, where its stripe leans to it: they must be
+    /// short, and must not call the buffer. What they throw reaches the caller. Waits for nothing but the lock, unless
+    /// the partition is full and the policy is `block`.
     template <typename F, typename ChangesOnly>
     write_status write(route to, F&& f, ChangesOnly&& changes_only) {
         auto one = [&](Table& table, std::size_t) { return f(table); };
         return writes_->write_some(to.stripe, 1, one, changes_only).status;
     }
+    template <typename F, typename ChangesOnly>
+    write_status write(thread_route, F&& f, ChangesOnly&& changes_only) {
+        auto one = [&](Table& table, std::size_t) { return f(table); };
+        typename detail::write_path<Table>::write_result result;
+        if (writes_->write_as_owner(1, one, result)) [[likely]]
+            return result.status;
+        return writes_->write_own(1, one, changes_only).status;
+    }
     /// The same for an `f` that may always change the size.
-    template <typename F>
-    write_status write(route to, F&& f) {
+    template <typename Route, typename F>
+    write_status write(Route to, F&& f) {
         return write(to, f, never_changes_only{});
     }
 
@@ -319,14 +343,37 @@ protected:
         never_changes_only changes_only;
         return writes_->write_some(to.stripe, 1, one, changes_only, weight).status;
     }
+    template <typename F>
+    write_status write_weighed(thread_route, std::size_t weight, F&& f) {
+        auto one = [&](Table& table, std::size_t) { return f(table); };
+        typename detail::write_path<Table>::write_result result;
+        if (writes_->write_as_owner(1, one, result)) [[likely]]
+            return result.status;
+        never_changes_only changes_only;
+        return writes_->write_own(1, one, changes_only, weight).status;
+    }
+
+    /// Where the stripe of the calling thread leans to it, and its table has a stretch: runs `f(Table&)`, which
+    /// constructs one value in the stretch, without a lock, and so writes it. False otherwise: nothing has happened.
+    template <typename F>
+    bool write_in_stretch(F&& f) {
+        return writes_->write_in_stretch(f);
+    }
 
     /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
     /// the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
     template <typename F>
     std::size_t write_up_to(std::size_t most, route to, F&& f) {
         never_changes_only changes_only;
-        auto const result = writes_->write_some(to.stripe, most, f, changes_only);
-        return result.status == write_status::accepted ? result.count : 0;
+        return accepted_by(writes_->write_some(to.stripe, most, f, changes_only));
+    }
+    template <typename F>
+    std::size_t write_up_to(std::size_t most, thread_route, F&& f) {
+        typename detail::write_path<Table>::write_result result;
+        if (writes_->write_as_owner(most, f, result)) [[likely]]
+            return accepted_by(result);
+        never_changes_only changes_only;
+        return accepted_by(writes_->write_own(most, f, changes_only));
     }
 
     /// Runs `f(Table const&)` under the lock of the stripe that the route picks; not at all once the buffer stopped. As
@@ -362,6 +409,10 @@ private:
         if (index < partitions()) return index;
         throw std::out_of_range("tidefall: buffer \"" + name() + "\" has no partition " + std::to_string(index) +
                                 ": it has " + std::to_string(partitions()) + ", counted from 0");
+    }
+
+    static std::size_t accepted_by(typename detail::write_path<Table>::write_result result) noexcept {
+        return result.status == write_status::accepted ? result.count : 0;
     }
 
     struct never_changes_only {

@@ -270,6 +270,10 @@ private:
             return false;
         }
         if (start.is_first) {
+            if constexpr (detail::leans<Table>) {
+                // So many come in one filling that a stripe may lean to their writer.
+                if (start.swapped >= detail::lean_history::look_until) detail::process_barrier::prepare();
+            }
             tell_limits();
             if (core_->total.take_full()) {
                 if (auto const all = core_->partitions.lock()) all->tell_room_by_total();

@@ -231,7 +231,7 @@ private:
     }
 
     template <typename... Tags>
-    route route_for([[maybe_unused]] T const& item, Tags const&... tags) const {
+    auto route_for([[maybe_unused]] T const& item, Tags const&... tags) const {
         if constexpr (detail::count_of<partition_by, Tags...> == 1) {
             return in_order(this->route_by(std::invoke(detail::tag_in<partition_by>(tags...).f, item)));
         } else if constexpr (detail::count_of<partition_key, Tags...> == 1) {
@@ -276,9 +276,34 @@ private:
         }
     }
 
-    /// Copies or moves `item` into its place under the lock.
+    /// Copies or moves `item` into its place under the lock, or by the stripe's owner.
     template <typename Item, typename... Tags>
     write_status insert(Item&& item, Tags const&... tags) {
+        if constexpr (detail::has_owner_bias && !keyed && detail::has_stretches<table> && sizeof...(Tags) == 0) {
+            if (this->write_in_stretch([&](table& into) { into.emplace_in_stretch(std::forward<Item>(item)); }))
+                [[likely]]
+                return write_status::accepted;
+            return insert_by_lock<as_argument<Item>>(std::forward<Item>(item));
+        } else {
+            return insert_with_look(std::forward<Item>(item), tags...);
+        }
+    }
+
+    /// Not inlined, so that what is left in the caller is short. A small item stays in registers.
+    template <typename Item>
+    using as_argument =
+        std::conditional_t<std::is_trivially_copyable_v<T> && sizeof(T) <= 2 * sizeof(void*), T, Item&&>;
+    template <typename Item>
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    write_status
+    insert_by_lock(Item item) {
+        return insert_with_look(static_cast<Item&&>(item));
+    }
+
+    template <typename Item, typename... Tags>
+    write_status insert_with_look(Item&& item, Tags const&... tags) {
         auto const to = route_for(item, tags...);
         if constexpr (keyed) {
             key sorts_by = key_for(item, tags...);
@@ -294,8 +319,8 @@ private:
         }
     }
 
-    template <typename F>
-    write_status insert_into(route to, [[maybe_unused]] T const& item, F f) {
+    template <typename Route, typename F>
+    write_status insert_into(Route to, [[maybe_unused]] T const& item, F f) {
         if constexpr (detail::weighed<table>) {
             auto const weight = table::weight_of(item);
             return this->write_weighed(to, weight, [&](table& into) {

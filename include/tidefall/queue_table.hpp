@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -65,6 +66,7 @@ public:
     void swap(queue_table& other) noexcept {
         std::swap(end_, other.end_);
         std::swap(limit_, other.limit_);
+        std::swap(stretch_end_, other.stretch_end_);
         std::swap(begin_, other.begin_);
         std::swap(before_, other.before_);
         std::swap(written_, other.written_);
@@ -96,6 +98,21 @@ public:
         ++end_;
         return *made;
     }
+
+    /// A stretch is a number of places at the end of the segment that is written. While there is one, a value is
+    /// constructed by `emplace_in_stretch`, which looks at nothing else; in between, everything else may be called too.
+    [[nodiscard]] bool has_stretch() const noexcept { return std::less<>()(end_, stretch_end_); }
+    /// There is a stretch. Throws what the constructor throws; then nothing changed.
+    template <typename... Args>
+    void emplace_in_stretch(Args&&... args) {
+        std::construct_at(end_, std::forward<Args>(args)...);
+        ++end_;
+    }
+    /// From now on there is a stretch of `most` places, or of fewer.
+    void begin_stretch(std::size_t most) noexcept {
+        stretch_end_ = end_ + (std::min)(most, static_cast<std::size_t>(limit_ - end_));
+    }
+    void end_stretch() noexcept { stretch_end_ = nullptr; }
 
     /// Takes back the value that was constructed last; nothing was taken meanwhile.
     void pop_back() noexcept { std::destroy_at(--end_); }
@@ -191,13 +208,14 @@ public:
         begin_ = other.begin_;
         end_ = other.end_;
         limit_ = other.limit_;
+        end_stretch();
         kept_ += other.used_;
         used_ += other.used_;
         // What the other kept for later stays with it.
         other.kept_ -= other.used_;
         other.before_ = 0;
         other.first_ = other.written_ = nullptr;
-        other.begin_ = other.end_ = other.limit_ = nullptr;
+        other.begin_ = other.end_ = other.limit_ = other.stretch_end_ = nullptr;
         other.used_ = 0;
         if (kept_by_other != nullptr) {
             other.first_ = kept_by_other;
@@ -210,7 +228,7 @@ public:
     void shrink_to_fit() noexcept {
         for (segment* one = first_; one != nullptr;) free(std::exchange(one, one->next));
         first_ = written_ = taken_in_ = nullptr;
-        begin_ = end_ = limit_ = taken_to_ = nullptr;
+        begin_ = end_ = limit_ = stretch_end_ = taken_to_ = nullptr;
         before_ = kept_ = used_ = fillings_ = least_unused_ = 0;
     }
 
@@ -277,6 +295,7 @@ private:
         written_ = &one;
         begin_ = end_ = one.values();
         limit_ = begin_ + one.capacity;
+        end_stretch();
     }
 
     void free_unused() noexcept {
@@ -345,9 +364,10 @@ private:
     };
 
     // What an append touches comes first: with the lock before it, it fits in one cache line.
-    T* end_ = nullptr;    ///< where the next value goes
-    T* limit_ = nullptr;  ///< end of the segment that is written
-    T* begin_ = nullptr;  ///< its first value
+    T* end_ = nullptr;          ///< where the next value goes
+    T* stretch_end_ = nullptr;  ///< end of the stretch, in the same segment; null, or end_ and less: there is none
+    T* limit_ = nullptr;        ///< end of the segment that is written
+    T* begin_ = nullptr;        ///< its first value
     // Invariant: values in earlier segments less values taken; modulo 2^64, so that size() is one sum.
     std::size_t before_ = 0;
     segment* written_ = nullptr;   ///< the segment of end_; those after it are kept for later

@@ -55,6 +55,7 @@ int main(int count, char** arguments) {
         std::vector<std::string> lines;
         for (std::string line; std::getline(in, line);) lines.push_back(line);
         bool const is_sync = entry.path().filename() == "sync.hpp";
+        bool const is_biased_lock = entry.path().filename() == "biased_lock.hpp";
         bool const is_options = entry.path().filename() == "options.hpp";
 
         if (lines.empty() || lines[0] != "// SPDX-License-Identifier: MIT") fault(entry.path(), 1, "no SPDX line");
@@ -68,7 +69,11 @@ int main(int count, char** arguments) {
                 macros[directive[2]] = directive[1] == "define" ? i + 1 : 0;
             }
             auto const code = code_of(lines[i]);
-            if (std::regex_search(code, fence)) fault(entry.path(), i + 1, "a fence or a timed mutex");
+            // biased_lock.hpp has one for the compiler, and says why that is enough.
+            if (std::regex_search(code, fence) &&
+                !(is_biased_lock && code.find("atomic_signal_fence") != std::string::npos)) {
+                fault(entry.path(), i + 1, "a fence or a timed mutex");
+            }
             // windows.h has macros of these names, which no parenthesis follows in (std::min)(a, b).
             if (std::regex_search(std::regex_replace(code, literal, ""), min_or_max))
                 fault(entry.path(), i + 1, "min or max without parentheses");

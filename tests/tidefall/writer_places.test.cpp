@@ -80,7 +80,7 @@ TEST_CASE("writer places: a buffer at an old one's address has places of its own
     for (std::size_t i = 0; i < 1'000; ++i) {
         auto* const places = ::new (static_cast<void*>(here)) writer_places(1 + i % 7, 0);
         keys.insert(places->key());
-        CHECK(places->of_this_thread() < 1 + i % 7);
+        CHECK(places->of_this_thread().stripe < 1 + i % 7);
         std::destroy_at(places);
     }
     CHECK(keys.size() == 1'000);
@@ -92,14 +92,14 @@ TEST_CASE("writer places: the stripes of a partition are taken in turn, and not 
     writer_places places(partitions, 2);
     std::set<std::size_t> stripes;
     for (int writer = 0; writer < 12; ++writer) {
-        on_a_thread([&] { stripes.insert(places.of_this_thread()); });
+        on_a_thread([&] { stripes.insert(places.of_this_thread().stripe); });
     }
     CHECK(stripes.size() == 12);
     CHECK(*stripes.rbegin() == 11);
     writer_places others(partitions, 2);
     std::set<std::size_t> in_their_partition;
     for (int writer = 0; writer < 3; ++writer) {
-        on_a_thread([&] { in_their_partition.insert(others.of_this_thread() % 4); });
+        on_a_thread([&] { in_their_partition.insert(others.of_this_thread().stripe % 4); });
     }
     CHECK(in_their_partition.size() == 3);
 }

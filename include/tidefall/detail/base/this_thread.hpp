@@ -22,20 +22,23 @@ struct user_frame {
     user_frame const* outer;
 };
 
-/// The stripes that one thread writes to, a buffer each. Nothing is ever taken out, so a place never changes.
+/// The stripes that one thread writes to, a buffer each. Nothing is ever taken out, so a place never changes but
+/// for its lean.
 class thread_places {
 public:
-    struct place {
+    struct alignas(32) place {
         std::uint64_t buffer = 0;  ///< its key; 0: none
-        std::size_t stripe = 0;
+        void* owned = nullptr;     ///< the stripe, where its lock leans to this thread, for all that it knows
+        std::uint32_t lean = 0;    ///< which thread it is in that lock (`biased_lock`)
+        std::uint32_t stripe = 0;  ///< its index
     };
 
     /// Where the place in that buffer is, for nearly every buffer. One look tells.
-    [[nodiscard]] place const& first_look(std::uint64_t buffer) const noexcept { return places_[buffer % count]; }
+    [[nodiscard]] place& first_look(std::uint64_t buffer) noexcept { return places_[at(buffer)]; }
 
-    [[nodiscard]] place const* find(std::uint64_t buffer) const noexcept {
+    [[nodiscard]] place* find(std::uint64_t buffer) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
-            auto const& one = places_[(buffer + i) % count];
+            auto& one = places_[(at(buffer) + i) % count];
             if (one.buffer == buffer) return &one;
             if (one.buffer == 0) return nullptr;
         }
@@ -45,22 +48,28 @@ public:
     [[nodiscard]] bool is_full() const noexcept { return taken_ == count; }
 
     /// For a buffer that `find` does not know. Where there is no room it is kept until the next one comes.
-    void note(place one) noexcept {
-        if (is_full()) {
-            latest_ = one;
-            return;
+    place& note(std::uint64_t buffer, std::uint32_t stripe) noexcept {
+        auto* to = &latest_;
+        if (!is_full()) {
+            ++taken_;
+            for (std::size_t i = 0; (to = &places_[(at(buffer) + i) % count])->buffer != 0; ++i) {
+            }
         }
-        ++taken_;
-        for (std::size_t i = 0;; ++i) {
-            auto& at = places_[(one.buffer + i) % count];
-            if (at.buffer != 0) continue;
-            at = one;
-            return;
-        }
+        *to = {.buffer = buffer, .stripe = stripe};
+        return *to;
     }
 
-private:
     static constexpr std::size_t count = 16;  ///< the buffers in which a thread has a place of its own
+
+    /// The bits of a key that say where its place is, so that finding it is one addition.
+    static constexpr unsigned key_shift = 5;
+
+private:
+    static_assert(sizeof(place) == std::size_t{1} << key_shift);
+
+    [[nodiscard]] static std::size_t at(std::uint64_t buffer) noexcept {
+        return static_cast<std::size_t>(buffer >> key_shift) % count;
+    }
 
     std::array<place, count> places_{};
     place latest_{};

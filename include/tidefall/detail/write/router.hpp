@@ -23,13 +23,22 @@ public:
           stripe_mask_(stripes - 1),
           stripe_bits_(static_cast<unsigned>(std::countr_zero(stripes))) {}
 
-    /// The one that the calling thread keeps to.
-    [[nodiscard]] std::size_t by_thread() const noexcept {
-        auto const& place = state_of_this_thread().places.first_look(key_);
+    /// Of the one that the calling thread keeps to.
+    [[nodiscard]] thread_places::place& place_of_this_thread() const noexcept {
+        auto& place = state_of_this_thread().places.first_look(key_);
         if (place.buffer == key_) [[likely]]
-            return place.stripe;
+            return place;
         return places_->of_this_thread();
     }
+
+    /// The same if one look tells; null otherwise.
+    [[nodiscard]] thread_places::place* first_look() const noexcept {
+        auto& place = state_of_this_thread().places.first_look(key_);
+        return place.buffer == key_ ? &place : nullptr;
+    }
+
+    /// The one that the calling thread keeps to.
+    [[nodiscard]] std::size_t by_thread() const noexcept { return place_of_this_thread().stripe; }
 
     /// The one of a mixed hash: its highest bits choose the partition, the next ones the stripe.
     [[nodiscard]] std::size_t by_hash(std::uint64_t hash) const noexcept {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <tidefall/detail/base/this_thread.hpp>
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/write/biased_lock.hpp>
 #include <tidefall/detail/write/stripe_lock.hpp>
 #include <tidefall/detail/write/total_limit.hpp>
 #include <tidefall/results.hpp>
@@ -15,6 +17,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
@@ -77,29 +80,94 @@ struct stripe_limits {
     }
 };
 
+/// Tables whose stripes lean to a thread that writes alone. Writes to one that coalesces come by their key, from
+/// whatever thread.
+template <typename Table>
+inline constexpr bool leans = !coalesces<Table>;
+
+/// Tables that can tell how many values may be appended without a look at anything else (`queue_table`).
+template <typename Table>
+concept has_stretches = leans<Table> && !weighed<Table> && requires(Table & table, Table const& constant) {
+    table.begin_stretch(std::size_t{});
+    { constant.has_stretch() } -> std::same_as<bool>;
+};
+
+/// Writes that left a table's size as it was.
+template <bool Exist>
+struct coalesced_writes {
+    std::uint64_t count = 0;
+    void add() noexcept { ++count; }
+};
+template <>
+struct coalesced_writes<false> {
+    static constexpr std::uint64_t count = 0;
+    void add() noexcept {}
+};
+
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
 /// cache lines in pairs.
 ///
 /// Invariant: `lock` guards the rest. Once `closed` is true it stays so, and nothing is inserted any more.
 template <typename Table>
 struct alignas(128) stripe {
-    stripe_lock lock;
+    std::conditional_t<leans<Table>, biased_lock, stripe_lock> lock;
     /// A write that finds 1 to so many values here starts no tick and reaches no limit: it inserts, and that is all. 0
     /// once closed.
     std::size_t uneventful = no_limit - 2;
-    std::uint64_t coalesced = 0;
+    [[no_unique_address]] coalesced_writes<coalesces<Table>> coalesced;
     Table table;
 
     bool closed = false;
     stripe_tickets tickets;
+    lean_history history;
+    lean_numbers numbers;
     std::uint64_t refused = 0;
     std::uint64_t erased = 0;
     std::uint64_t dropped = 0;  ///< to make room
 
     stripe_limits* limits = nullptr;  ///< of the partition
 
-    void enter() noexcept { lock.lock(tickets); }
-    void enter_next() noexcept { lock.lock_next(tickets); }
+    /// For the thread of that number, if it has one.
+    void enter([[maybe_unused]] lean_number lean = 0) noexcept {
+        if constexpr (leans<Table>) {
+            if (lock.lock(tickets, lean)) [[unlikely]]
+                history.ended(table.size());
+        } else {
+            lock.lock(tickets);
+        }
+    }
+    /// For one who has asked (`stripe_set`).
+    void enter_asked() noexcept {
+        if constexpr (leans<Table>) {
+            if (lock.lock_asked(tickets)) history.ended(table.size());
+        } else {
+            lock.lock_next(tickets);
+        }
+    }
+
+    /// A value was written where `before` were, by the thread whose place this is; null: by one that a key brought
+    /// here. May have the lock lean to it. The lock is held.
+#if defined(__GNUC__)
+    [[gnu::noinline]]
+#endif
+    void
+    look_at_writer(thread_places::place* mine, std::size_t before) noexcept {
+        if (!history.should_lean(mine, before) || lock.leans() || !process_barrier::is_ready()) return;
+        // Not where a limit ends it before it has paid.
+        if (uneventful < before + writes_worth_a_barrier) return;
+        auto const number = numbers.of_this_thread();
+        history.began(table.size());
+        if (number == 0) return history.ended(table.size());
+        mine->lean = number;
+        mine->owned = this;
+        lock.lean_to(number);
+    }
+
+    /// After a write of the thread that it leans to: gives the table a stretch up to where a write has to look. It
+    /// lasts while the lock leans to that thread, since who would change a limit, or the table, takes that away first.
+    void give_stretch() noexcept {
+        if constexpr (has_stretches<Table>) table.begin_stretch(uneventful + 1 - table.size());
+    }
 
     /// True if a write that finds so many values needs no look. The lock is held.
     [[nodiscard]] bool is_uneventful_at(std::size_t size) const noexcept {
@@ -213,7 +281,7 @@ struct alignas(128) stripe {
         stats.pending += table.size();
         if constexpr (weighed<Table>) stats.pending_weight += table.weight();
         stats.refused += refused;
-        stats.coalesced += coalesced;
+        stats.coalesced += coalesced.count;
         stats.erased += erased;
         stats.dropped += dropped;
     }
@@ -225,11 +293,11 @@ struct alignas(128) stripe {
     }
 };
 
-/// Holds a stripe's lock for as long as it lives; before those who have not waited for it yet where `Next` is true.
-template <typename Table, bool Next = false>
+/// Holds a stripe's lock for as long as it lives; as one who asked for it where `Asked` is true.
+template <typename Table, bool Asked = false>
 class stripe_guard {
 public:
-    explicit stripe_guard(stripe<Table>& of) noexcept : stripe_(of) { Next ? of.enter_next() : of.enter(); }
+    explicit stripe_guard(stripe<Table>& of) noexcept : stripe_(of) { Asked ? of.enter_asked() : of.enter(); }
     ~stripe_guard() { stripe_.lock.unlock(); }
     stripe_guard(stripe_guard const&) = delete;
     stripe_guard& operator=(stripe_guard const&) = delete;

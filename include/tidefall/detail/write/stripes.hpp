@@ -2,6 +2,8 @@
 #pragma once
 
 #include <tidefall/detail/base/time.hpp>
+#include <tidefall/detail/sync.hpp>
+#include <tidefall/detail/write/process_barrier.hpp>
 #include <tidefall/detail/write/stripe.hpp>
 #include <tidefall/detail/write/total_limit.hpp>
 #include <tidefall/options.hpp>
@@ -14,12 +16,14 @@
 #include <optional>
 #include <ranges>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 namespace tidefall::inline v0::detail {
 
-/// The stripes of one partition, as the engine handles them: all at once. Where a lock is held it takes a ticket before
-/// it would sleep, and so has the lock after the turns of the holder and of those whose tickets are older.
+/// The stripes of one partition, as the engine handles them: all at once. It asks the owners of stripes that lean to
+/// one before it takes a lock. Where a lock is held it takes a ticket before it would sleep, and so has the lock after
+/// the turns of the holder and of those whose tickets are older.
 template <typename Table>
 class stripe_set {
 public:
@@ -38,7 +42,10 @@ public:
         all_locked const locked(*this);
         std::size_t const total = count();
         for (std::size_t i = 0; i < stripes_.size(); ++i) {
-            if (total > 0) std::ranges::swap(stripes_[i].table, spare[i]);
+            if (total > 0) {
+                std::ranges::swap(stripes_[i].table, spare[i]);
+                if constexpr (leans<Table>) stripes_[i].history.filling_ended();
+            }
             if (close) stripes_[i].close();
         }
         if (total > 0) forget_waiting();
@@ -51,8 +58,12 @@ public:
 
     /// When the first value since the last swap was written, where writes note it; if none was, they do not any more.
     std::optional<time_point> first_write() noexcept {
+        // Relaxed: as in stripe::note_full. Once noted it stays until the next swap, so a look without the locks is
+        // good for a yes, and leaves owners where they are.
+        if (auto const first = limits_.first_write.load(std::memory_order_relaxed); first != no_time)
+            return time_point(nanoseconds(first));
         all_locked const locked(*this);
-        auto const first = limits_.first_write.load(std::memory_order_relaxed);  // as in stripe::note_full
+        auto const first = limits_.first_write.load(std::memory_order_relaxed);
         if (first != no_time) return time_point(nanoseconds(first));
         limits_.notes_first_write = false;
         return std::nullopt;
@@ -117,12 +128,13 @@ public:
     [[nodiscard]] bool has_room(std::size_t weight) const noexcept {
         std::size_t waiting = 0;
         std::size_t waiting_weight = 0;
+        asker const asked(*this);
         for (auto& one : stripes_) {
-            next_guard const locked(one);
+            asked_guard const locked(one);
             waiting += one.table.size();
             if constexpr (weighed<Table>) waiting_weight += one.table.weight();
         }
-        next_guard const locked(stripes_.front());
+        asked_guard const locked(stripes_.front());
         bool const is_welcome =
             waiting < limits_.most() || (waiting < limits_.capacity && !limits_.total->is_reached());
         return is_welcome && limits_.has_room_for(weight, waiting, waiting_weight);
@@ -147,8 +159,9 @@ public:
 
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t total = 0;
+        asker const asked(*this);
         for (auto& one : stripes_) {
-            next_guard const locked(one);
+            asked_guard const locked(one);
             total += one.table.size();
         }
         return total;
@@ -156,8 +169,9 @@ public:
 
     /// Adds what the stripes count.
     void count_in(buffer_stats& stats) const noexcept {
+        asker const asked(*this);
         for (auto& one : stripes_) {
-            next_guard const locked(one);
+            asked_guard const locked(one);
             one.count_in(stats);
         }
     }
@@ -170,8 +184,9 @@ public:
     /// Takes values out of closed stripes, to be destroyed by the caller; empty if none is left.
     [[nodiscard]] auto take_closed() noexcept {
         auto run = std::span<typename Table::value_type>();
+        asker const asked(*this);
         for (auto& one : stripes_) {
-            next_guard const locked(one);
+            asked_guard const locked(one);
             run = one.table.take(no_limit);
             if (!run.empty()) break;
         }
@@ -180,21 +195,44 @@ public:
 
     /// Frees the memory of tables that are empty.
     void free_memory() noexcept {
+        asker const asked(*this);
         for (auto& one : stripes_) {
             Table old;  // freed after the lock
-            next_guard const locked(one);
+            asked_guard const locked(one);
             if (one.table.size() == 0) std::ranges::swap(one.table, old);
         }
     }
 
 private:
-    using next_guard = stripe_guard<Table, true>;
+    using asked_guard = stripe_guard<Table, true>;
+
+    /// Before any lock is taken: has the owners of all stripes that lean to one give way, by one barrier for all of
+    /// them, while writers go on. The one asker of this partition for as long as it lives.
+    class asker {
+    public:
+        explicit asker(stripe_set const& set) noexcept : alone_(set.asking_) {
+            if constexpr (leans<Table>) {
+                bool any_leans = false;
+                for (auto& one : set.stripes_) any_leans = one.lock.ask() || any_leans;
+                if (any_leans) process_barrier::issue();
+            }
+        }
+        ~asker() {}  // an object of this type is used
+        asker(asker const&) = delete;
+        asker& operator=(asker const&) = delete;
+
+    private:
+        struct no_lock {
+            explicit no_lock(mutex&) noexcept {}
+        };
+        std::conditional_t<leans<Table>, lock_guard, no_lock> alone_;
+    };
 
     /// Holds every lock, taken in the order of the stripes.
     class all_locked {
     public:
-        explicit all_locked(stripe_set const& set) noexcept : set_(set) {
-            for (auto& one : set_.stripes_) one.enter_next();
+        explicit all_locked(stripe_set const& set) noexcept : set_(set), asked_(set) {
+            for (auto& one : set_.stripes_) one.enter_asked();
         }
         ~all_locked() {
             for (auto& one : set_.stripes_) one.lock.unlock();
@@ -204,6 +242,7 @@ private:
 
     private:
         stripe_set const& set_;
+        asker asked_;
     };
 
     // All locks are held in these.
@@ -248,6 +287,7 @@ private:
 
     std::span<stripe<Table>> const stripes_;
     stripe_limits limits_;
+    mutable mutex asking_;  ///< held by the one asker; taken before the lock of a stripe
 };
 
 }  // namespace tidefall::inline v0::detail

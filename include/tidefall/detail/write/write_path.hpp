@@ -31,7 +31,7 @@ namespace tidefall::inline v0::detail {
 /// From a stripe to what a write leaves in its table: under the lock it inserts, and where that is not all it waits for
 /// room, plans a tick, starts a drain, or makes room by dropping the oldest value.
 ///
-/// The lock is taken in `write_some`, and released by it or by the function that ends its work: `refuse_stopped`,
+/// The lock is taken in `write_at`, and released by it or by the function that ends its work: `refuse_stopped`,
 /// `unlock_and_look`, `unlock_and_drop_oldest`, as their names and comments say.
 template <typename Table>
 class write_path {
@@ -55,7 +55,72 @@ public:
         std::size_t count;
     };
 
-    /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
+    /// A write by the stripe that the calling thread keeps to, where that leans to it and the write is uneventful: then
+    /// it takes no lock, and `result` is what came of it. False otherwise: nothing has happened.
+    template <typename F>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline bool
+    write_as_owner([[maybe_unused]] std::size_t most, [[maybe_unused]] F& f, [[maybe_unused]] write_result& result) {
+        if constexpr (leans<Table> && has_owner_bias) {
+            assert_outside_locks();
+            if (home_.left()) [[unlikely]]
+                return false;
+            owned_stripe const own(routes_.first_look());
+            if (own.is_left()) [[unlikely]]
+                return false;
+            auto& stripe = own.get();
+            std::size_t const before = stripe.table.size();
+            if (!stripe.is_uneventful_at(before)) [[unlikely]]
+                return false;
+            result.count = (std::min)(most, stripe.uneventful + 1 - before);
+            auto counted = [&](Table& table) { return f(table, result.count); };
+            result.status = locked(counted, stripe.table);
+            if (result.status != write_status::accepted) [[unlikely]]
+                ++stripe.refused;
+            stripe.give_stretch();
+            return true;
+        } else {
+            return false;
+        }
+    }
+
+    /// The same of one value that goes into the stretch of the table: `f(Table&)` has it constructed there.
+    template <typename F>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline bool
+    write_in_stretch(F& f) requires(has_stretches<Table>) {
+        assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return false;
+        owned_stripe const own(routes_.first_look());
+        if (own.is_left()) [[unlikely]]
+            return false;
+        auto& stripe = own.get();
+        if (!stripe.table.has_stretch()) [[unlikely]]
+            return false;
+        locked(f, stripe.table);
+        return true;
+    }
+
+    /// A write by the stripe that the calling thread keeps to.
+    template <typename F, typename ChangesOnly>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_result
+    write_own(std::size_t most, F& f, ChangesOnly& changes_only, std::size_t weight = 0) {
+        assert_outside_locks();
+        if (home_.left()) [[unlikely]]
+            return {write_status::stopped, 0};
+        auto& mine = routes_.place_of_this_thread();
+        return write_at(stripes_[mine.stripe], std::addressof(mine), most, f, changes_only, weight);
+    }
+
+    /// A write by a stripe that something else than the thread has picked.
     template <typename F, typename ChangesOnly>
 #if defined(__GNUC__)
     [[gnu::always_inline]]
@@ -65,48 +130,7 @@ public:
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
-        auto& stripe = stripes_[to];
-        stripe.enter();
-        std::size_t before = stripe.table.size();
-        bool const uneventful = stripe.is_uneventful_at(before);
-        std::size_t count = most;
-        if (uneventful) [[likely]] {
-            count = (std::min)(most, stripe.uneventful + 1 - before);
-        } else {
-            for (blocked_write blocked; (count = (std::min)(most, stripe.room(weight))) == 0;) {
-                if (would_only_change(stripe, changes_only)) {
-                    count = 1;
-                    break;
-                }
-                auto const next = at_limit(stripe, blocked, weight);
-                if (next == overflow_step::refuse_full) return {write_status::full, 0};
-                if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
-                if (next == overflow_step::make_room_after) {
-                    count = 1;
-                    break;
-                }
-            }
-            before = stripe.table.size();
-        }
-        write_status status;
-        try {
-            auto counted = [&](Table& table) { return f(table, count); };
-            status = locked(counted, stripe.table);
-        } catch (...) {
-            unlock_and_look(stripe, before, weight);  // what a bulk write had inserted stays
-            throw;
-        }
-        if (status != write_status::accepted) [[unlikely]] {
-            ++stripe.refused;
-        } else if (coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
-            ++stripe.coalesced;
-        }
-        if (uneventful) [[likely]] {
-            stripe.lock.unlock();
-        } else {
-            unlock_and_look(stripe, before, weight);
-        }
-        return {status, count};
+        return write_at(stripes_[to], nullptr, most, f, changes_only, weight);
     }
 
     /// Runs `f(Table const&)` under the lock of that stripe; not at all once the buffer stopped.
@@ -151,6 +175,97 @@ public:
     }
 
 private:
+    /// `mine` is the place of the calling thread if the stripe is its own, and null otherwise.
+    ///
+    /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
+    template <typename F, typename ChangesOnly>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline write_result
+    write_at(stripe<Table>& stripe, [[maybe_unused]] thread_places::place* mine, std::size_t most, F& f,
+             ChangesOnly& changes_only, std::size_t weight) {
+        if constexpr (leans<Table>) {
+            stripe.enter(mine != nullptr ? mine->lean : 0);
+        } else {
+            stripe.enter();
+        }
+        std::size_t before = stripe.table.size();
+        bool const uneventful = stripe.is_uneventful_at(before);
+        std::size_t count = most;
+        if (uneventful) [[likely]] {
+            count = (std::min)(most, stripe.uneventful + 1 - before);
+        } else {
+            for (blocked_write blocked; (count = (std::min)(most, stripe.room(weight))) == 0;) {
+                if (would_only_change(stripe, changes_only)) {
+                    count = 1;
+                    break;
+                }
+                auto const next = at_limit(stripe, blocked, weight);
+                if (next == overflow_step::refuse_full) return {write_status::full, 0};
+                if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
+                if (next == overflow_step::make_room_after) {
+                    count = 1;
+                    break;
+                }
+            }
+            before = stripe.table.size();
+        }
+        write_status status;
+        try {
+            auto counted = [&](Table& table) { return f(table, count); };
+            status = locked(counted, stripe.table);
+        } catch (...) {
+            unlock_and_look(stripe, before, weight);  // what a bulk write had inserted stays
+            throw;
+        }
+        if (status != write_status::accepted) [[unlikely]] {
+            ++stripe.refused;
+        } else if (coalesces<Table> && stripe.table.size() == before) [[unlikely]] {
+            stripe.coalesced.add();
+        }
+        if constexpr (leans<Table> && has_owner_bias) {
+            if (before <= lean_history::look_until) [[unlikely]]
+                stripe.look_at_writer(mine, before);
+            if (mine != nullptr && uneventful && stripe.lock.leans_to(mine->lean)) stripe.give_stretch();
+        }
+        if (uneventful) [[likely]] {
+            stripe.lock.unlock();
+        } else {
+            unlock_and_look(stripe, before, weight);
+        }
+        return {status, count};
+    }
+
+    /// The stripe of the calling thread, if its lock leans to it: then the thread is in the section for as long as this
+    /// lives. Once it does not lean to it any more, the thread does not try again before it leans to it anew.
+    class owned_stripe {
+    public:
+        explicit owned_stripe(thread_places::place* mine) noexcept {
+            if (mine == nullptr || mine->owned == nullptr) [[unlikely]]
+                return;
+            auto* const owned = static_cast<stripe<Table>*>(mine->owned);
+            number_ = mine->lean;
+            if (owned->lock.enter_by_lean(number_)) [[likely]] {
+                stripe_ = owned;
+            } else {
+                mine->owned = nullptr;
+            }
+        }
+        ~owned_stripe() {
+            if (stripe_ != nullptr) stripe_->lock.leave(number_);
+        }
+        owned_stripe(owned_stripe const&) = delete;
+        owned_stripe& operator=(owned_stripe const&) = delete;
+
+        [[nodiscard]] bool is_left() const noexcept { return stripe_ == nullptr; }
+        [[nodiscard]] stripe<Table>& get() const noexcept { return *stripe_; }
+
+    private:
+        stripe<Table>* stripe_ = nullptr;
+        lean_number number_ = 0;
+    };
+
     /// Runs `f(table)`, where a stripe's lock is held.
     template <typename F, typename T>
     decltype(auto) locked(F& f, T& table) const {

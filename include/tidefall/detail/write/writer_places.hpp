@@ -26,26 +26,26 @@ public:
     /// What tells the buffer from every other one of the process, those that are gone included; never 0.
     [[nodiscard]] std::uint64_t key() const noexcept { return key_; }
 
-    /// The stripe of the calling thread, counted over all partitions.
+    /// The calling thread's, in the module that asks; its stripe is counted over all partitions.
 #if defined(__GNUC__)
     [[gnu::noinline]]
 #endif
-    std::size_t
+    thread_places::place&
     of_this_thread() noexcept {
         auto& mine = state_of_this_thread().places;
-        if (auto const* const known = mine.find(key_)) return known->stripe;
+        if (auto* const known = mine.find(key_)) return *known;
         auto const stripe = place_here_(*this);
-        if (mine.find(key_) == nullptr) mine.note({key_, stripe});
-        return stripe;
+        auto* const noted = mine.find(key_);  // by that call, where it is of this module
+        return noted != nullptr ? *noted : mine.note(key_, stripe);
     }
 
 private:
     /// The module that made the buffer decides for all.
-    static std::size_t place_in_this_module(writer_places& all) noexcept {
+    static std::uint32_t place_in_this_module(writer_places& all) noexcept {
         auto& mine = state_of_this_thread().places;
         if (auto const* const known = mine.find(all.key_)) return known->stripe;
         auto const stripe = all.stripe_at(mine.is_full() ? number_of_this_thread() : next(all.writers_));
-        mine.note({all.key_, stripe});
+        mine.note(all.key_, stripe);
         return stripe;
     }
 
@@ -60,21 +60,23 @@ private:
         return here.number - 1;
     }
 
-    [[nodiscard]] std::size_t stripe_at(std::size_t writer) const noexcept {
+    [[nodiscard]] std::uint32_t stripe_at(std::size_t writer) const noexcept {
         auto const partition = writer % partitions_;
         auto const round = writer / partitions_;
         auto const stripe = (round + partition) & ((std::size_t{1} << stripe_bits_) - 1);
-        return (partition << stripe_bits_) | stripe;
+        return static_cast<std::uint32_t>((partition << stripe_bits_) | stripe);
     }
 
-    /// The lowest bits count the buffers, so that a thread finds its places in several at a first look; the others are
-    /// mixed from the time and the address, since a module that is loaded anew counts anew.
+    /// Some bits count the buffers, so that a thread finds its places in several at a first look; the others are mixed
+    /// from the time and the address, since a module that is loaded anew counts anew.
     static std::uint64_t new_key(void const* of) noexcept {
         auto mixed =
             static_cast<std::uint64_t>(monotonic_clock::now().time_since_epoch().count()) * 0x9E3779B97F4A7C15U;
         mixed ^= reinterpret_cast<std::uintptr_t>(of) * std::uint64_t{0xC2B2AE3D27D4EB4FU};
         mixed = (mixed ^ (mixed >> 29)) * 0xBF58476D1CE4E5B9U;
-        return ((mixed ^ (mixed >> 32)) << 4 | (next(buffers_made) & 15U)) | 1ULL << 63;
+        std::uint64_t const counted = next(buffers_made) % thread_places::count;
+        constexpr auto shift = thread_places::key_shift;
+        return ((mixed ^ (mixed >> 32)) << (shift + 4)) | counted << shift | 1ULL << 63;
     }
 
     static inline constinit atomic<std::uint32_t> buffers_made{0};
@@ -82,7 +84,7 @@ private:
     std::uint64_t const key_;
     std::size_t const partitions_;
     unsigned const stripe_bits_;
-    std::size_t (*const place_here_)(writer_places&) noexcept;
+    std::uint32_t (*const place_here_)(writer_places&) noexcept;
     atomic<std::uint32_t> writers_{0};
 };
 
