@@ -104,7 +104,7 @@ TEST_CASE("stress: owners, intruders and looks from outside") {
             // An intruder's values go where the owners write, now and then.
             dice rolls(tests::stress_seed() + 1);
             for (std::uint64_t left = each / 100; left > 0; --left) {
-                auto const to = rolls.below(owners);
+                auto const to = static_cast<std::uint32_t>(rolls.below(owners));
                 auto const mark = check.next(1 + to);
                 if (items.push(mark, tidefall::partition_key{to}) == write_status::accepted) {
                     check.wrote(mark);

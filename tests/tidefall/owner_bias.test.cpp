@@ -81,6 +81,7 @@ public:
         how.partitions = 1;
         how.processing_interval = 1h;
         items.emplace(std::move(how), [this](std::span<T const> batch) {
+            processed += batch.size();
             if constexpr (std::is_same_v<T, int>) out.insert(out.end(), batch.begin(), batch.end());
         });
     }
@@ -93,7 +94,8 @@ public:
     }
 
     std::shared_ptr<tidefall::manual_runtime> clock = tidefall::make_manual_runtime();
-    std::vector<int> out;
+    std::size_t processed = 0;
+    std::vector<int> out;  ///< of numbers
     std::optional<tidefall::queue<T>> items;
 };
 
@@ -410,7 +412,8 @@ TEST_CASE("owner bias: an exception leaves the section") {
     CHECK(thrown == 10);
     helper().does([&] { CHECK(led.items->size() == 10'000); });
     CHECK(led.items->push(sound) == write_status::accepted);
-    CHECK(led.items->flush().processed == 10'001);
+    led.items->flush();
+    CHECK(led.processed == 10'001);
 }
 
 TEST_CASE("owner bias: a thread that follows another one at its place is not taken for it") {
