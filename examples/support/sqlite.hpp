@@ -62,6 +62,7 @@ public:
 
 private:
     void bind_one(int index, std::int64_t value) { require(sqlite3_bind_int64(prepared_.get(), index, value)); }
+    void bind_one(int index, double value) { require(sqlite3_bind_double(prepared_.get(), index, value)); }
     void bind_one(int index, std::string_view value) {
         require(sqlite3_bind_text(prepared_.get(), index, value.data(), static_cast<int>(value.size()), SQLITE_STATIC));
     }
