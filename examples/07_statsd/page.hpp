@@ -31,6 +31,7 @@ p { margin: 0 0 8px; color: var(--quiet); }
 #alarm { color: var(--bad); background: var(--bad-ground); border-radius: 6px; padding: 8px 12px; }
 #alarm:empty { display: none; }
 .grid { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); }
+.narrow { grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); }
 .card { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: 10px 12px; min-width: 0; }
 .card h3 { font-size: 14px; margin: 0; overflow-wrap: anywhere; }
 .card .tags { color: var(--quiet); overflow-wrap: anywhere; }
@@ -57,10 +58,8 @@ input:focus-visible { outline: 2px solid var(--first); }
 <h1>07_statsd</h1>
 <p id="status">loading</p>
 <div id="alarm" role="alert"></div>
-<h2>Datagrams</h2>
-<div class="grid" id="socket"></div>
-<h2>Buffers</h2>
-<div class="grid" id="buffers"></div>
+<h2>Sockets and buffers</h2>
+<div class="grid narrow" id="server"></div>
 <h2>Metrics</h2>
 <label><span class="key">Name or tag has</span><br><input id="filter" type="search" autocomplete="off"></label>
 <div class="grid" id="metrics"></div>
@@ -88,10 +87,10 @@ function chart(points, lines, label) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
   const values = points.flatMap(point => lines.map(line => point[line]));
-  const least = Math.min(0, ...values), most = Math.max(...values, least + 1e-9);
+  const least = Math.min(0, ...values), most = Math.max(...values, least), height_of_all = most - least || 1;
   const from = points.length ? points[0][0] : 0, until = points.length ? points[points.length - 1][0] : 1;
   const x = time => until > from ? (time - from) / (until - from) * width : width;
-  const y = value => 1 + height - (value - least) / (most - least) * height;
+  const y = value => 1 + height - (value - least) / height_of_all * height;
   svg.setAttribute("aria-label", `${label}: from ${number(least)} to ${number(most)}, last ` +
     (points.length ? lines.map(line => number(points[points.length - 1][line])).join(" and ") : "nothing"));
   const path = (kind, text) => {
@@ -109,7 +108,7 @@ function chart(points, lines, label) {
   svg.append(title);
   const box = make("div", {}, svg);
   box.append(make("div", {class: "scale"}, make("span", {}, points.length ? clock(from) : ""),
-    make("span", {}, `0 to ${number(most)}`.replace(/^0/, number(least))), make("span", {}, points.length ? clock(until) : "")));
+    make("span", {}, most > least ? `${number(least)} to ${number(most)}` : number(most)), make("span", {}, points.length ? clock(until) : "")));
   return box;
 }
 
@@ -147,11 +146,10 @@ async function update() {
       `a window is ${number(data.window / 1000)} s`;
     const retries = data.buffers.some(one => one.points.slice(-10).some(point => point[4] > 0));
     by("alarm").textContent = retries && data.error ? "Not stored yet, and tried again: " + data.error : "";
-    by("socket").replaceChildren(make("section", {class: "card"}, make("h3", {}, "packets a second"),
+    by("server").replaceChildren(make("section", {class: "card"}, make("h3", {}, "packets a second"),
       chart(data.socket, [1, 2], "packets a second"), key("received", "dropped by the kernel"),
       facts([["received", data.packets], ["dropped by the kernel", data.kernel_dropped, true],
-        ["malformed lines", data.malformed, true]])));
-    by("buffers").replaceChildren(...data.buffers.map(buffer));
+        ["malformed lines", data.malformed, true]])), ...data.buffers.map(buffer));
     by("metrics").replaceChildren(...data.series.map(metric));
     by("rest").textContent = data.matching > data.series.length
       ? `${number(data.matching - data.series.length)} more: the filter finds them` : "";

@@ -4,6 +4,7 @@
 # test.py PROGRAM DIRECTORY CASE: runs one test case of the example in a fresh directory. Exit code 77: something that
 # the case works with is not installed.
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -17,6 +18,15 @@ import sys
 import time
 import urllib.request
 import zlib
+
+def dies_with_the_test():
+    """In a child: the kernel ends it with the test, whatever ends that."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def give_up(*_):
+    raise TimeoutError("the case takes too long")
+
 
 program, directory, case = os.path.abspath(sys.argv[1]), os.path.join(sys.argv[2], sys.argv[3]), sys.argv[3]
 here = os.path.dirname(os.path.abspath(__file__))
@@ -57,7 +67,7 @@ class Server:
         self.name, self.database = name, name + ".db"
         self.process = subprocess.Popen(
             [program, "--port", "0", "--http", "0", "--database", self.database, *arguments],
-            stdout=open(name + ".out", "w"), stderr=open(name + ".err", "w"))
+            stdout=open(name + ".out", "w"), stderr=open(name + ".err", "w"), preexec_fn=dies_with_the_test)
         until(name + " listens", lambda: self.text("out").startswith("listening ") or self.process.poll() is not None)
         found = re.match(r"listening on [^:]+:(\d+); (http://127\.0\.0\.1:\d+/)", self.text("out"))
         if not found:
@@ -352,7 +362,7 @@ def carbon(port):
     with open("graphite/conf/storage-schemas.conf", "w") as to:
         to.write("[all]\npattern = .*\nretentions = 1s:1h\n")
     process = subprocess.Popen(["carbon-cache", f"--config={root}/conf/carbon.conf", "--nodaemon", "start"],
-                               stdout=open("carbon.out", "a"), stderr=subprocess.STDOUT)
+                               stdout=open("carbon.out", "a"), stderr=subprocess.STDOUT, preexec_fn=dies_with_the_test)
     try:
         def listens():
             if process.poll() is not None:
@@ -496,5 +506,7 @@ def case_page():
 shutil.rmtree(directory, ignore_errors=True)
 os.makedirs(directory)
 os.chdir(directory)
+for one in (signal.SIGALRM, signal.SIGTERM):
+    signal.signal(one, give_up)
 signal.alarm(110)
 globals()["case_" + case]()

@@ -193,10 +193,10 @@ int compare(settings const& how) {
     auto const lines = [&](std::size_t threads) { return how.lines / threads; };
     output::write("Medians of " + std::to_string(how.rounds) + " runs (least to most); a queue of " +
                   access_log::grouped(how.sink.capacity) + " lines.\n\n");
-    for (std::size_t const threads : {1, 2, 4}) {
+    for (std::size_t const threads : {1U, 2U, 4U}) {
         show("As fast as they can", how, threads, 1, lines(threads), 0s);
     }
-    for (std::size_t const threads : {1, 4}) {
+    for (std::size_t const threads : {1U, 4U}) {
         show("1,000 lines each 10 ms, in bursts", how, threads, std::clamp<std::uint64_t>(how.lines / 1'000, 1, 50),
              1'000 / threads, 10ms);
     }
