@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 #
-# bench.py DIRECTORY [ROUNDS [VALUES...]]: packets a second that a server takes without losing one: this program on tidefall's maps,
-# the same on a mutex and std::unordered_map, and npm's statsd. DIRECTORY is where the programs were built. Each socket
-# asks for a buffer of 4 MiB, for npm's by a server of its own that does what its own one does and asks; windows last a
-# second; the sender is on the same machine.
+# bench.py DIRECTORY [ROUNDS [VALUES...]]: packets a second that a server takes without losing one: this program on
+# tidefall's maps, the same on a mutex and std::unordered_map, and npm's statsd. DIRECTORY is where the programs were
+# built. Each socket asks for a buffer of 4 MiB, npm's by a server module that does what its own does and asks; windows
+# last a second; the sender is on the same machine.
 #
-# VALUES is how many each packet has, 1 and 30 if nothing is said. A rate is taken where every value arrives in a run of a second; rates go up by a sixth. The servers take turns in each
-# round.
+# VALUES is how many each packet has, 1 and 30 if nothing is said. A rate is taken where every value arrives in a run of
+# three seconds; rates go up by a quarter. The servers take turns in each round.
 import os
 import re
 import shutil
@@ -50,8 +50,9 @@ class Ours:
     def __init__(self, place, name, *arguments):
         self.name = name
         self.process = subprocess.Popen(
-            [os.path.join(build, "07_statsd"), "--port", "0", "--http", "0", "--receive-buffer", str(4 << 20), "--window", "1000",
-             "--database", os.path.join(place, "bench.db"), *arguments], stdout=subprocess.PIPE, text=True)
+            [os.path.join(build, "07_statsd"), "--port", "0", "--http", "0", "--receive-buffer", str(4 << 20),
+             "--window", "1000", "--database", os.path.join(place, "bench.db"), *arguments],
+            stdout=subprocess.PIPE, text=True)
         found = re.match(r"listening on [^:]+:(\d+); (\S+)", self.process.stdout.readline())
         self.port, self.url = int(found[1]), found[2]
 
@@ -107,11 +108,11 @@ def processor_time(server, rate, values):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     before = used()
     if not takes(server, rate, values, seconds=2):
-        return float("nan")
+        return None
     return (used() - before) / (rate * 2) * 1e6
 
 
-def takes(server, rate, values, seconds=1):
+def takes(server, rate, values, seconds=3):
     """Whether all arrives that is sent so fast; None if the sender itself is not so fast."""
     before, packets = server.count(), int(rate * seconds)
     sent, reached = subprocess.run([load, str(server.port), str(packets), str(rate), str(values)], capture_output=True,
@@ -139,7 +140,7 @@ def best(server, values, first):
             rate /= 2
         elif answer:
             taken, refusals = rate, 0
-            rate *= 7 / 6
+            rate *= 1.25
         else:
             refusals += 1
             if refusals == 2:  # once may be the machine's doing
@@ -155,7 +156,7 @@ def main():
     print("values  server         packets a second without loss            processor time of the server, us a packet")
     for values in [int(one) for one in sys.argv[3:]] or [1, 30]:
         # From where the servers are searched, and what all of them take.
-        starts, easy = ((150_000, 150_000, 40_000), 30_000) if values == 1 else ((60_000, 60_000, 12_000), 8_000)
+        starts, easy = ((150_000, 150_000, 50_000), 30_000) if values == 1 else ((50_000, 50_000, 10_000), 6_000)
         results, times = {}, {}
         for turn in range(rounds):
             for which in ((0, 1, 2), (1, 2, 0), (2, 0, 1))[turn % 3]:
@@ -169,9 +170,9 @@ def main():
             rates = sorted(rate for rate, _ in results[name])
             note = ", the sender's limit" if any(limit for _, limit in results[name]) else ""
             found = f"{statistics.median(rates):,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}{note})"
-            took = sorted(times[name])
-            print(f"{values:>6}  {name:<12}  {found:<52} {statistics.median(took):.1f} ({took[0]:.1f} to {took[-1]:.1f})",
-                  flush=True)
+            took = sorted(one for one in times[name] if one is not None) or [float("nan")]
+            print(f"{values:>6}  {name:<12}  {found:<52} {statistics.median(took):.1f} ({took[0]:.1f} to "
+                  f"{took[-1]:.1f})", flush=True)
 
 
 main()

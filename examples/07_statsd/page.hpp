@@ -108,7 +108,8 @@ function chart(points, lines, label) {
   svg.append(title);
   const box = make("div", {}, svg);
   box.append(make("div", {class: "scale"}, make("span", {}, points.length ? clock(from) : ""),
-    make("span", {}, most > least ? `${number(least)} to ${number(most)}` : number(most)), make("span", {}, points.length ? clock(until) : "")));
+    make("span", {}, most > least ? `${number(least)} to ${number(most)}` : number(most)),
+    make("span", {}, points.length ? clock(until) : "")));
   return box;
 }
 
@@ -131,9 +132,10 @@ function metric(one) {
 
 function buffer(one) {
   return make("section", {class: "card", "data-buffer": one.name}, make("h3", {}, one.name),
-    chart(one.points.map(p => [p[0], p[1], p[2]]), [1, 2], one.name + ", series in memory"), key("waiting", "in flight"),
-    chart(one.points.map(p => [p[0], p[3]]), [1], one.name + ", milliseconds of a batch"), key("ms to store a batch"),
-    facts([["values taken", one.accepted], ["of these added to a series", one.coalesced], ["series stored", one.processed],
+    chart(one.points, [1, 2], one.name + ", series in memory"), key("waiting", "in flight"),
+    chart(one.points, [3], one.name + ", milliseconds of a batch"), key("ms to store a batch"),
+    facts([["values taken", one.accepted], ["of these added to a series", one.coalesced],
+      ["series stored", one.processed],
       ["waiting", one.waiting], ["in flight", one.in_flight], ["retries", one.retries, true],
       ["refused, too many series", one.refused, true], ["series lost", one.lost, true]]));
 }

@@ -63,19 +63,15 @@ class tidefall_tables final : public tables {
             {.attempts = std::numeric_limits<std::size_t>::max(), .max_delay = std::chrono::seconds(5)});
     }
 
-    auto undelivered() {
-        return [](auto, tidefall::failure const&) {};  // counted, and the reason is known: see `stop`
-    }
-
 public:
     tidefall_tables(settings const& how, store& to, std::shared_ptr<tidefall::metrics_telemetry> metrics)
         : how_(how),
           store_(to),
           metrics_(std::move(metrics)),
-          counters_(options("counters"), processor<counter_value>(kind::counter), undelivered()),
-          gauges_(options("gauges"), processor<gauge_value>(kind::gauge), undelivered()),
-          timers_(options("timers"), processor<timer_value>(kind::timer), undelivered()),
-          sets_(options("sets"), processor<set_value>(kind::set), undelivered()) {}
+          counters_(options("counters"), processor<counter_value>(kind::counter)),
+          gauges_(options("gauges"), processor<gauge_value>(kind::gauge)),
+          timers_(options("timers"), processor<timer_value>(kind::timer)),
+          sets_(options("sets"), processor<set_value>(kind::set)) {}
 
     void add(std::string_view key, measurement const& one) override {
         switch (one.what) {
