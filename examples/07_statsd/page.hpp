@@ -77,7 +77,7 @@ const make = (tag, attributes = {}, ...children) => {
 const number = value => Math.abs(value) >= 1e6 || Number.isInteger(value)
   ? value.toLocaleString("en", {notation: Math.abs(value) >= 1e7 ? "compact" : "standard", maximumFractionDigits: 1})
   : value.toLocaleString("en", {maximumSignificantDigits: 4});
-const clock = time => new Date(time).toLocaleTimeString();
+const clock = time => new Date(time).toTimeString().slice(0, 8);
 
 // A line for each of `lines`, the index of its value in a point, from 0 or the least to the most of all.
 function chart(points, lines, label) {
