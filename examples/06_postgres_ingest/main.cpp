@@ -44,7 +44,7 @@ void report(ingest_counts const& counts, settings const& how, std::chrono::durat
     line("rejected", counts.rejected, ", in " + how.ingest.rejects);
     line("kept", counts.kept, " in " + how.ingest.spill);
     line("lost", counts.lost, ": neither server nor spill file took them");
-    line("lines/s", rate);
+    if (counts.lines > 0) line("lines/s", rate);
     output::write(text.str());
 }
 
