@@ -4,6 +4,8 @@
 # a free port of 127.0.0.1, has its data in that directory, and ends with the script, whatever ends that. Needs bash,
 # util-linux and Debian's postgresql.
 
+source "$(dirname "${BASH_SOURCE[0]}")/servers.sh"
+
 # Debian keeps the server out of PATH; others do not.
 postgres_bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [[ -n $postgres_bin ]] || postgres_bin=$(dirname "$(command -v postgres || echo /nowhere/postgres)")
@@ -22,28 +24,6 @@ server_processes() {
 }
 
 server_is_gone() { [[ -z $(server_processes) ]]; }
-
-# wait_for COMMAND...: until it succeeds, at most half a minute.
-wait_for() {
-    local deadline=$((SECONDS + 30))
-    until "$@"; do
-        ((SECONDS < deadline)) || { echo "waited too long for: $*"; tail -n 20 "$server_log"; exit 1; }
-        sleep 0.05
-    done
-}
-
-# The next port that nobody listens on, and no other script has taken by this lock. It is none of those that the system
-# gives to clients, which could have it while the server is away.
-take_port() {
-    local tries
-    for tries in {1..100}; do
-        server_port=$((20000 + RANDOM % 10000))
-        exec 8>"${TMPDIR:-/tmp}/tidefall-port-$server_port.lock"
-        if flock -n 8 && ! (exec 7<>"/dev/tcp/127.0.0.1/$server_port") 2>/dev/null; then return; fi
-    done
-    echo "no port is free"
-    exit 1
-}
 
 # server_init: makes the data. The directory has to be one that the server's user can reach.
 server_init() {
