@@ -42,6 +42,7 @@ public:
         set("enable.idempotence", "true");
         set("message.timeout.ms", std::to_string(std::chrono::milliseconds(how.timeout).count()));
         set("linger.ms", "5");
+        set("socket.nagle.disable", "true");   // no request waits for the answer to the one before
         set("partitioner", "murmur2_random");  // that of Java's clients: a key has one partition, whoever sends it
         set("queue.buffering.max.messages", "1000000");
         for (auto const& [name, value] : how.properties) set(name, value);

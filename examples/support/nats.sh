@@ -36,7 +36,6 @@ server_kill() {
 }
 
 server_end() {
-    [[ -z ${server_pid:-} ]] || kill -KILL "$server_pid" 2>/dev/null || true
-    wait 2>/dev/null || true
+    [[ -z ${server_pid:-} ]] || ! kill -0 "$server_pid" 2>/dev/null || server_kill
     rm -rf "$server_directory/data"
 }
