@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <exception>
 #include <optional>
@@ -34,10 +35,10 @@ tidefall::options queue_options(settings const& how) {
         .processing_timeout = its.timeout,
         .drain_threshold = its.batch,
         // Where the server is slower than the log, or away, pushes wait, and with them the reader: until the batch
-        // before has been taken or is in the spill file.
+        // before has been taken or is in the spill file. Now and then they look whether a signal came.
         .capacity = 2 * its.batch,
         .overflow = tidefall::overflow_policy::block,
-        .overflow_timeout = std::chrono::nanoseconds::max(),
+        .overflow_timeout = 100ms,
         .shutdown_timeout = its.timeout,
         .telemetry = how.verbose ? tidefall::make_log_telemetry(stderr) : nullptr,
         // A call waits for the server most of its time, so each connection has a thread.
@@ -169,7 +170,14 @@ void ingest::make_rows(access_log::block const& lines) {
             rejects_.add({log, number}, std::get<access_log::malformed>(parsed).reason, line);
         }
     });
-    queue_.push_range(std::move(rows));  // all are accepted: nothing stops the queue before the workers end
+    while (!rows.empty()) {
+        auto const accepted = queue_.push_range(std::move(rows));  // what there is no room for stays
+        rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(accepted));
+        if (rows.empty() || !stop_.asked()) continue;
+        // The end is not to wait for a server that is away: each batch has one more attempt, and these rows have none.
+        queue_.stop();
+        return spill_->undelivered()(rows, {.reason = tidefall::failure_reason::stopped});
+    }
 }
 
 void ingest::finish() {

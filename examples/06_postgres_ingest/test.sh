@@ -144,11 +144,12 @@ case_server_away() {
     ingest back 0 - </dev/null
     adds_up back
     all_are_there "$lines"
-    # The end comes while a batch waits for its next attempt.
+    # The end comes while batches wait for their next attempt, the queue is full, and the reader waits.
     sql "TRUNCATE access_log"
     server_stop
-    start ended --database "$(server_connection)" --attempts 1000 -
-    head -n 5000 log >&3
+    start ended --database "$(server_connection)" --attempts 1000 --batch 500 --verbose -
+    cat log >&3 2>/dev/null &
+    until_has ended.err ' partition_full '
     kill -TERM "$started"
     wait "$started" || code=$?
     exec 3>&-

@@ -32,10 +32,11 @@ tidefall::options queue_options(settings const& how) {
         // The client has a timeout of its own, and a late success is a success.
         .processing_timeout = std::chrono::nanoseconds::max(),
         .drain_threshold = how.batch * how.in_flight,
-        // Where the brokers are slower than the lines, the reader waits, and with it who writes to it.
+        // Where the brokers are slower than the lines, the reader waits, and with it who writes to it. Now and then it
+        // looks whether it is to end.
         .capacity = 2 * how.batch * how.in_flight,
         .overflow = tidefall::overflow_policy::block,
-        .overflow_timeout = std::chrono::nanoseconds::max(),
+        .overflow_timeout = 100ms,
         .shutdown_timeout = how.timeout,
         .telemetry = how.verbose ? tidefall::make_log_telemetry(stderr) : nullptr,
     };
@@ -92,8 +93,9 @@ tidefall::batch_result result_of(answer const& said) {
 
 }  // namespace
 
-bridge::bridge(settings const& how, broker& to)
+bridge::bridge(settings const& how, broker& to, access_log::stop_request const& stop)
     : how_(how),
+      stop_(stop),
       id_((how.id.empty() ? random_id() : how.id) + '-'),
       broker_(to),
       spill_(tidefall::open_spill<message>(
@@ -115,12 +117,18 @@ void bridge::push(std::uint64_t number, std::string_view line) {
     message one{.id = id_ + std::to_string(number), .text = std::string(line)};
     find_key(one, how_.key);
     ++lines_;
-    if (one.key_size == 0) {
-        queue_.push(std::move(one));
-    } else {
-        // Lines of one key keep their order: they have one partition here, and one of the broker's.
-        auto const key = tidefall::partition_key{std::hash<std::string_view>{}(one.key())};
-        queue_.push(std::move(one), key);
+    // Lines of one key keep their order: they have one partition here, and one of the broker's.
+    auto const hash = std::hash<std::string_view>{}(one.key());
+    auto const push = [&] {
+        return one.key_size == 0 ? queue_.push(std::move(one))
+                                 : queue_.push(std::move(one), tidefall::partition_key{hash});
+    };
+    while (push() != tidefall::write_status::accepted) {  // and then it leaves the line as it was
+        if (!stop_.asked()) continue;
+        // The end is not to wait for brokers that are away: each batch has one more attempt, and this line has none.
+        queue_.stop();
+        unsent_.push_back(std::move(one));
+        break;
     }
 }
 
@@ -148,10 +156,13 @@ void bridge::bring_back() {
         how_.batch);
 }
 
-void bridge::finish(bool hurry) {
-    if (!hurry) queue_.flush(std::chrono::nanoseconds::max());
+void bridge::finish() {
+    if (!stop_.asked()) queue_.flush(std::chrono::nanoseconds::max());
     back_.reset();
     if (!queue_.stop().complete) broker_.give_up();
+    if (!unsent_.empty()) {
+        spill_->undelivered()(unsent_, {.reason = tidefall::failure_reason::stopped});
+    }
     // Batches that were out have an outcome now, or will have it in a moment.
     while (queue_.stats().in_flight > 0) std::this_thread::sleep_for(1ms);
     bring_back();

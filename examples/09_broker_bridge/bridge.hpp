@@ -4,6 +4,7 @@
 // batches.
 #pragma once
 
+#include "../support/stop_request.hpp"
 #include "../support/ticker.hpp"
 #include "broker.hpp"
 #include "settings.hpp"
@@ -34,16 +35,18 @@ struct bridge_counts {
 
 class bridge {
 public:
-    bridge(settings const& how, broker& to);
+    bridge(settings const& how, broker& to, access_log::stop_request const& stop);
     bridge(bridge const&) = delete;
     bridge& operator=(bridge const&) = delete;
     ~bridge();
 
-    /// Takes a line, and waits while there is no room. From one thread.
+    /// Takes a line, and waits while there is no room; where a stop is asked for it goes to the spill file then. From
+    /// one thread.
     void push(std::uint64_t number, std::string_view line);
 
-    /// Returns when every line is confirmed or in the spill file; where there is no hurry, after all attempts.
-    void finish(bool hurry);
+    /// Returns when every line is confirmed or in the spill file: after all attempts, or, where a stop is asked for,
+    /// after one.
+    void finish();
 
     [[nodiscard]] bridge_counts counts() const;
 
@@ -52,11 +55,13 @@ private:
     void bring_back();
 
     settings const how_;
+    access_log::stop_request const& stop_;
     std::string const id_;
     broker& broker_;
     std::shared_ptr<tidefall::spill<message>> const spill_;
     std::uint64_t const waited_;
     std::uint64_t lines_ = 0;
+    std::vector<message> unsent_ = {};  ///< that came when the queue was stopped
     std::atomic<bool> is_well_ = true;  ///< the last answer had no failure
     tidefall::queue<message> queue_;
     std::optional<access_log::ticker> back_;

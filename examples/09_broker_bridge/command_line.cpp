@@ -20,7 +20,8 @@ constexpr char const* notes =
     "Every message has an id, in its header: Nats-Msg-Id, by which JetStream leaves out what it has, or, for Kafka, "
     "id.\n"
     "It is what --id says, a dash and the number of the line. Without --id it begins in another way in every run.\n"
-    "What no broker takes for so many attempts is in the spill file, and is sent first at the next start.\n"
+    "What no broker takes for so many attempts is in the spill file, and is sent when one takes something\n"
+    "again, in this run or the next.\n"
     "Ctrl-C ends the reading; what was read until then is sent, or in the spill file.\n"
     "Exit codes: 0: the brokers have every line; 75: some are in the spill file, call it again; 1 for an error;\n"
     "2 for a wrong command line; 130 after Ctrl-C (143 after SIGTERM).";

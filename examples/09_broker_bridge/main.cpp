@@ -74,9 +74,9 @@ int run(settings const& how) {
     auto const began = std::chrono::steady_clock::now();
     access_log::stop_request stop;
     auto const brokers = how.brokers.starts_with("nats://") ? make_nats(how) : make_kafka(how);
-    bridge into(how, *brokers);
+    bridge into(how, *brokers, stop);
     auto const too_long = read_lines(how, into, stop);
-    into.finish(stop.asked());
+    into.finish();
     auto const counts = into.counts();
     report(counts, too_long, how, std::chrono::steady_clock::now() - began);
     if (counts.lost > 0) return 1;

@@ -61,7 +61,7 @@ ask() {
 }
 is_done() { (($(wc -l <cluster.said) > asked)); }
 has_messages() {
-    if [[ ${brokers:-} ]]; then ask "dump dump"; else "$tool" nats "$server_url" dump 2>/dev/null; fi
+    if [[ ${brokers:-} ]]; then ask "dump dump"; else timeout 20 "$tool" nats "$server_url" dump 2>dump.err; fi
     (($(wc -l <dump) >= $1))
 }
 
@@ -149,14 +149,26 @@ case_program_killed() {
     all_are_there 0
 }
 
-# Neither the start nor the end needs the server.
+# Neither the start nor the end needs the server, not when a signal comes while the reader waits for room either.
 case_nats_away() {
+    local code=0
     source "$support/nats.sh"
     server_init
     make_lines "$lines"
     run away 75 --brokers "$server_url" --attempts 1 <log
     adds_up away
     has away.out "confirmed 0"
+    rm lines.spill
+    start ended --brokers "$server_url" --attempts 1000 --batch 100 --verbose
+    cat log >&3 2>/dev/null &
+    until_has ended.err ' partition_full '
+    kill -TERM "$started"
+    wait "$started" || code=$?
+    exec 3>&-
+    [[ $code == 143 ]] || fail "exit code $code instead of 143"
+    adds_up ended
+    head -n "$(count_of lines ended.out)" log >read.log
+    mv read.log log
     server_start
     run back 0 --brokers "$server_url" </dev/null
     adds_up back

@@ -135,7 +135,7 @@ void dump_nats(char const* where, char const* file) {
     jsStreamInfo_Destroy(info);
     jsSubOptions options;
     jsSubOptions_Init(&options);
-    options.Ordered = true;
+    options.Config.AckPolicy = js_AckNone;
     require(js_SubscribeSync(&all, stream, "lines", nullptr, &options, nullptr) == NATS_OK, "no subscription");
     for (std::uint64_t i = 0; i < count; ++i) {
         natsMsg* one = nullptr;
