@@ -37,5 +37,5 @@ server_kill() {
 
 server_end() {
     [[ -z ${server_pid:-} ]] || ! kill -0 "$server_pid" 2>/dev/null || server_kill
-    rm -rf "$server_directory/data"
+    rm -rf "$server_directory/data" "$server_lock"
 }

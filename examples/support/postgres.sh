@@ -98,7 +98,7 @@ server_end() {
         left=$(server_processes)
         [[ -z $left ]] || kill -KILL $left 2>/dev/null || true
     fi
-    rm -rf "$server_data" || true
+    rm -rf "$server_data" "$server_lock" || true
 }
 
 # For libpq: how to get there.

@@ -11,14 +11,19 @@ wait_for() {
     done
 }
 
-# The next port that nobody listens on, and no other script has taken by this lock. It is none of those that the system
-# gives to clients, which could have it while the server is away.
+# take_port: sets $server_port to one that nobody listens on, and that no other script has taken: $server_lock says so,
+# a file that whoever takes it removes in the end. It is none of those that the system gives to clients, which could have
+# it while the server is away.
 take_port() {
     local tries
     for tries in {1..100}; do
         server_port=$((20000 + RANDOM % 10000))
-        exec 8>"${TMPDIR:-/tmp}/tidefall-port-$server_port.lock"
-        if flock -n 8 && ! (exec 7<>"/dev/tcp/127.0.0.1/$server_port") 2>/dev/null; then return; fi
+        server_lock=${TMPDIR:-/tmp}/tidefall-port-$server_port.lock
+        exec 8>"$server_lock"
+        if flock -n 8; then
+            if ! (exec 7<>"/dev/tcp/127.0.0.1/$server_port") 2>/dev/null; then return; fi
+            rm -f "$server_lock"
+        fi
     done
     echo "no port is free"
     exit 1
