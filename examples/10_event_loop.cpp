@@ -3,7 +3,7 @@
 // A program of one thread: an epoll loop that has a socket, a timer and a tidefall queue in it. Measurements come as
 // datagrams, one "NAME NUMBER" each; every 20 ms, or every 500 of them, their sums are brought up to date in one call.
 //
-//     06_event_loop          # sends itself 10,000 datagrams from a second process, and checks the sums
+//     10_event_loop          # sends itself 10,000 datagrams from a second process, and checks the sums
 #include <tidefall/queue.hpp>
 #include <tidefall/runtime.hpp>
 
@@ -199,6 +199,6 @@ int main() try {
     bool const is_right = loop.sums().at("even") == 24'995'000 && loop.sums().at("odd") == 25'000'000;
     return is_right && status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (std::exception const& error) {
-    std::fprintf(stderr, "06_event_loop: %s\n", error.what());
+    std::fprintf(stderr, "10_event_loop: %s\n", error.what());
     return EXIT_FAILURE;
 }
