@@ -96,8 +96,9 @@ public:
                 case order::offer: take_again(*next.call); break;
             }
             bool const is_cut = next.what == order::cut;
-            if (auto const error = thrown_by_tables([&] { make_batch(next, whole); })) {
-                is_cut ? fail_fresh(error) : fail_again(error);
+            // One that is offered again is ready, and so is its token: of those that were stopped none is.
+            if (auto const error = is_cut ? thrown_by_tables([&] { make_batch(next, whole); }) : nullptr) {
+                fail_fresh(error);
                 continue;
             }
             if (auto const done = deliver(whole ? next.size : batch_->size(), is_cut, whole)) return *done;
@@ -140,7 +141,6 @@ private:
     void make_batch(next_step const& next, bool whole) {
         if (batch_ == nullptr) get_batch();
         renew_signal();
-        if (next.what == next_step::order::offer) return;
         if (whole) {
             batch_->fill({}, tables_);
             tables_->merge();
@@ -357,12 +357,6 @@ private:
         report_.threw(error, size, nanoseconds::zero());
         return_rest(failure_reason::exception, error);
         report_.return_all_of(*tables_, failure_reason::exception, error);
-    }
-    void fail_again(std::exception_ptr const& error) noexcept {
-        auto const size = control_.fail_again(batch_->size());
-        if (size == 0) return;
-        report_.threw(error, size, nanoseconds::zero());
-        return_rest(failure_reason::exception, error);
     }
 
     void renew_signal() {
