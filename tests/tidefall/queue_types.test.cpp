@@ -225,3 +225,23 @@ TEST_CASE("queue: emplace takes numbers of other types for an aggregate, as pare
     items.flush();
     CHECK(seen == std::vector<std::string>{"2ms", "3s"});
 }
+
+TEST_CASE("queue: a batch whose values lie side by side is handed out where they were written") {
+    struct counts_moves {
+        explicit counts_moves(int* all) : moves(all) {}
+        counts_moves(counts_moves&& other) noexcept : moves(other.moves) { ++*moves; }
+        counts_moves& operator=(counts_moves&&) = delete;
+        ~counts_moves() = default;
+        int* moves;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    int moves = 0;
+    std::size_t values = 0;
+    tidefall::queue<counts_moves> items(one_partition(clock, 3),
+                                        [&](std::span<counts_moves> batch) { values += batch.size(); });
+    for (int i = 0; i < 9; ++i) items.emplace(&moves);
+    auto const when_written = moves;
+    items.flush();
+    CHECK(values == 9);
+    CHECK(moves == when_written);
+}

@@ -467,6 +467,7 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
                     how,
                     [&](std::span<heavy const> batch, batch_info const&) {
                         ++calls;
+                        CHECK_FALSE(batch.empty());
                         batch_result result;
                         if (calls == 1) {
                             result.reject(1);
