@@ -173,7 +173,7 @@ private:
     /// So many values at most, and no more than weigh so much, but one at least.
     void cut_by_weight(std::size_t size, std::size_t limit) requires(weighed<Table>) {
         std::size_t weight = 0;
-        for (std::size_t count = 0; count < size;) {
+        for (std::size_t count = 0;;) {
             auto const ahead = tables_->look_ahead();
             auto const fitting = fit(ahead.first((std::min)(ahead.size(), size - count)), limit, weight, count == 0);
             bool const is_full = fitting < ahead.size() || count + fitting == size;
@@ -296,7 +296,7 @@ private:
     std::optional<outcome> after(settlement const& settled) noexcept {
         if (settled.is_gone) batch_ = nullptr;
         switch (settled.rest) {
-            case call_end::owner::late: has_lost_drain_ = true; return outcome::abandoned;
+            case call_end::owner::late: return outcome::abandoned;
             case call_end::owner::taken_over: return outcome::taken_over;
             case call_end::owner::mine: break;
         }
@@ -329,7 +329,6 @@ private:
             report_.threw_without_batch(error);
         }
         if (returned.late) {
-            has_lost_drain_ = true;
             core_.changed();
             return outcome::abandoned;
         }
@@ -344,8 +343,8 @@ private:
     void leave_drain(std::optional<outcome> done) noexcept {
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
-        has_lost_drain_ = true;
         if (is_taken_over_) return;
+        has_lost_drain_ = true;
         control_.hand_over();
         core_.changed();
     }
@@ -375,7 +374,7 @@ private:
     std::span<value_type> loose_;  ///< taken to be gathered; empty but after a throw
     batch_info info_;              ///< of the drain
     std::size_t lost_ = 0;
-    bool has_lost_drain_ = false;  ///< another worker has gone on
+    bool has_lost_drain_ = false;  ///< another worker goes on, and this one has a batch at hand
     bool is_taken_over_ = false;
 };
 
