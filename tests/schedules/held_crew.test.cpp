@@ -217,6 +217,67 @@ TEST_CASE("held: the end of a runtime looks again when its worker takes up anoth
     CHECK(tests::thread_count_becomes(threads));
 }
 
+TEST_CASE("held: the end of a runtime sees that a worker has left between its look and its wait") {
+    patience const for_an_hour;
+    auto const schedule = schedule_with_threads();
+    auto const* const from = reinterpret_cast<char const*>(schedule.get());
+    std::optional<crew> some(std::in_place, schedule, 1, tidefall::detail::crew_names{"held"});
+    latch about_to_wait;
+    latch set;
+    std::atomic<int> locks{0};
+    std::thread ends([&] {
+        set.wait();
+        some.reset();
+    });
+    auto const by_whom = ends.get_id();
+    tests::before_lock = [&, by_whom](void const* mutex) {
+        auto const* const at = static_cast<char const*>(mutex);
+        if (at >= from && at < from + sizeof(scheduler)) return;
+        if (std::this_thread::get_id() == by_whom) {
+            if (++locks != 4) return;  // keep_members, next, the look
+            about_to_wait.open();
+            CHECK(tests::thread_count_becomes(threads + 1));
+        } else if (tests::thread_name.ends_with("/work/0")) {
+            about_to_wait.wait();
+        }
+    };
+    set.open();
+    ends.join();
+    tests::before_lock = nullptr;
+    CHECK(locks > 4);
+}
+
+TEST_CASE("held: while a runtime ends, what it looks at stays, whoever starts a worker") {
+    auto const schedule = schedule_with_threads();
+    auto const* const from = reinterpret_cast<char const*>(schedule.get());
+    std::optional<crew> some(std::in_place, schedule, 1, tidefall::detail::crew_names{"held"});
+    latch looks;
+    latch go_on;
+    latch set;
+    int locks = 0;
+    std::thread ends([&] {
+        set.wait();
+        some.reset();
+    });
+    auto const by_whom = ends.get_id();
+    tests::before_lock = [&, by_whom](void const* mutex) {
+        auto const* const at = static_cast<char const*>(mutex);
+        if (at >= from && at < from + sizeof(scheduler) || std::this_thread::get_id() != by_whom) return;
+        if (++locks != 3) return;  // keep_members, next
+        looks.open();
+        go_on.wait();
+    };
+    set.open();
+    looks.wait();
+    CHECK(tests::thread_count_becomes(threads + 1));  // its worker has left
+    CHECK(schedule->start_replacement());
+    schedule->end_replacement();
+    go_on.open();
+    ends.join();
+    tests::before_lock = nullptr;
+    CHECK(tests::thread_count_becomes(threads));
+}
+
 TEST_CASE("held: the end of a runtime does not wait for a watchdog whose task has outstayed its deadline") {
     patience const for_an_hour;
     auto const schedule = schedule_with_threads();
