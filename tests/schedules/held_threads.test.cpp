@@ -1266,7 +1266,8 @@ TEST_CASE("held: the destructor is woken by the end of a call that was given up 
     latch entered;
     latch go_on;
     std::optional<tidefall::async_batch<int>> kept;
-    std::optional<int_queue> items(std::in_place, abandoning(), [&](tidefall::async_batch<int> batch) {
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::optional<int_queue> items(std::in_place, abandoning(runtime), [&](tidefall::async_batch<int> batch) {
         kept.emplace(std::move(batch));
         entered.open();
         go_on.wait();
@@ -1277,6 +1278,7 @@ TEST_CASE("held: the destructor is woken by the end of a call that was given up 
     items->flush();
     CHECK(items->stats().abandoned == 1);
     kept->complete();
+    CHECK(items->stats().abandoned == 1);  // its call has not returned
     CHECK(items->stop().complete);
     latch waits;
     std::thread ends([&] {
@@ -1318,4 +1320,82 @@ TEST_CASE("held: a worker that stays for a job that is expected is woken where t
     jobs.expect_no_more();
     worker.join();
     CHECK(jobs.is_deserted());
+}
+
+TEST_CASE("held: a write that loses its room in all partitions to others has them drain anew") {
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .total_capacity = 2,
+                     .overflow_timeout = never,
+                     .shutdown_timeout = never},
+                    [&](std::span<int>) { hold(); });
+    items.push(0);
+    items.flush(0s);
+    hold.entered[0].wait();
+    items.push(1);
+    items.push(2);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        int exchanges = 0;
+        bool is_taken = false;
+        tests::on_wait = [&](auto) {
+            exchanges = 0;
+            waits.open();
+        };
+        tests::before_exchange = [&](std::size_t) {
+            // As above: it has seen that there is room, and comes in.
+            if (is_taken || !waits.is_open() || ++exchanges != 3) return;
+            is_taken = true;
+            items.push(5);
+            items.push(6);
+        };
+        status = items.push(4);
+        tests::on_wait = nullptr;
+        tests::before_exchange = nullptr;
+    });
+    waits.wait();
+    hold.go_on[0].open();
+    writer.join();
+    CHECK(status == write_status::accepted);
+    CHECK(items.stop().complete);
+    CHECK(items.stats().processed == 6);
+}
+
+TEST_CASE("held: a write that waits for room by weight starts a drain where another took it, and reached no limit") {
+    constexpr auto weight = [](int one) { return static_cast<std::size_t>(one); };
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    tidefall::queue<int, tidefall::insertion_order, tidefall::weighed_by<weight>> items(
+        {.partitions = 1,
+         .processing_interval = never,
+         .capacity_weight = 10,
+         .overflow_timeout = never,
+         .shutdown_timeout = never},
+        [&](std::span<int>) { hold(); });
+    items.push(1);
+    items.flush(0s);
+    hold.entered[0].wait();
+    items.push(7);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        bool is_taken = false;
+        tests::on_wait = [&](auto) { waits.open(); };
+        tests::before_exchange = [&](std::size_t) {
+            if (!waits.is_open() || std::exchange(is_taken, true)) return;
+            items.push(6);  // before it looks whether there is room
+        };
+        status = items.push(5);
+        tests::on_wait = nullptr;
+        tests::before_exchange = nullptr;
+    });
+    waits.wait();
+    hold.go_on[0].open();
+    writer.join();
+    CHECK(status == write_status::accepted);
+    CHECK(items.stop().complete);
+    CHECK(items.stats().processed == 4);
 }

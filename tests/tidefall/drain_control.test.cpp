@@ -305,7 +305,13 @@ TEST_CASE("control: a call that was abandoned and gave its batch away is late un
     control.abandon_call(first.who(), std::make_shared<int>(1));
     CHECK(one.schedule.jobs.is_late(busy));
     bool const is_completed_first = GENERATE(true, false);
+    auto const late = [&] {
+        tidefall::buffer_stats stats;
+        control.count_in(stats);
+        return stats.abandoned;
+    };
     if (is_completed_first) control.late_batch_completed(first);
+    CHECK(late() == 1);
     CHECK(control.leave_later_call(first).late);
     CHECK_FALSE(one.schedule.jobs.is_late(busy));
     here.serves = nullptr;
@@ -315,6 +321,7 @@ TEST_CASE("control: a call that was abandoned and gave its batch away is late un
     one.hand_out(second);
     CHECK(control.wait());
     auto const abandon = [&] { control.abandon_call(second.who(), std::make_shared<int>(1)); };
+    CHECK(late() == (is_completed_first ? 0 : 1));
     if (!is_completed_first) {
         abandon();
         CHECK(control.abandoned() == 1);  // as many are late as may be

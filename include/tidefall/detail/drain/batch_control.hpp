@@ -133,12 +133,10 @@ public:
         schedule_.jobs.late_call_returned(*schedule_.worker_here());
         lock_guard const lock(mutex_);
         call.leave();
-        ledger_.late_call_returned(call.size());
         forget_late(call);
     }
     void late_batch_completed(call_in_progress& call) noexcept {
         lock_guard const lock(mutex_);
-        ledger_.late_call_returned(call.size());
         call.finish();
         if (!call.is_inside()) forget_late(call);
     }
@@ -193,7 +191,9 @@ private:
                 .duration = result.duration};
     }
 
+    /// Its batch has an outcome, and nobody is in its call: until then the destructor of the buffer waits for it.
     void forget_late(call_in_progress& call) noexcept {
+        ledger_.late_call_returned(call.size());
         if (call.is_counted_late()) --late_batches_;
         call.forget();
         calls_.put_aside(call);
