@@ -237,11 +237,21 @@ TEST_CASE("queue: a batch whose values lie side by side is handed out where they
     auto const clock = tidefall::make_manual_runtime();
     int moves = 0;
     std::size_t values = 0;
-    tidefall::queue<counts_moves> items(one_partition(clock, 3),
-                                        [&](std::span<counts_moves> batch) { values += batch.size(); });
-    for (int i = 0; i < 9; ++i) items.emplace(&moves);
-    auto const when_written = moves;
-    items.flush();
-    CHECK(values == 9);
-    CHECK(moves == when_written);
+    auto const count = [&](std::span<counts_moves> batch) { values += batch.size(); };
+    auto const check = [&](auto&& items) {
+        for (int i = 0; i < 9; ++i) items.emplace(&moves);
+        auto const when_written = moves;
+        items.flush();
+        CHECK(values == 9);
+        CHECK(moves == when_written);
+    };
+    SECTION("cut by number") {
+        check(tidefall::queue<counts_moves>(one_partition(clock, 3), count));
+    }
+    SECTION("cut by weight") {
+        constexpr auto weight = [](counts_moves const&) -> std::size_t { return 1; };
+        auto how = one_partition(clock, 100);
+        how.processing_batch_weight = 3;
+        check(tidefall::queue<counts_moves, tidefall::insertion_order, tidefall::weighed_by<weight>>(how, count));
+    }
 }

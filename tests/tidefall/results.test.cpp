@@ -424,8 +424,11 @@ TEST_CASE("results: what a stop drops while its batch is sorted out is returned 
     auto const clock = tidefall::make_manual_runtime();
     std::vector<std::pair<int, failure_reason>> returned;
     std::optional<tidefall::queue<heavy>> items;
+    auto const log = std::make_shared<tests::event_log>();
+    auto how = one_partition(clock);
+    how.telemetry = log;
     items.emplace(
-        one_partition(clock),
+        how,
         [](std::span<heavy const>, batch_info const&) {
             batch_result result;
             result.refuse(0);
@@ -444,6 +447,7 @@ TEST_CASE("results: what a stop drops while its batch is sorted out is returned 
     tests::fault::disarm();
     CHECK(returned == std::vector<std::pair<int, failure_reason>>{
                           {0, failure_reason::rejected}, {2, failure_reason::stopped}, {4, failure_reason::stopped}});
+    for (auto const& line : log->lines()) CHECK_FALSE(line.starts_with("processing_exception"));  // of no value
     auto const s = items->stats();
     CHECK(s.processed == 2);
     CHECK(s.failed == 1);
