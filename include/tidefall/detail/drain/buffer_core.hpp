@@ -83,7 +83,6 @@ public:
 
     /// Emits processing_exception with the message of what was thrown.
     void tell_exception(processing_exception event) noexcept {
-        if (!hook_) return;
         with_message_of(event.error, [&](std::string_view message) {
             event.message = message;
             tell(&telemetry_hook::on_processing_exception, event);

@@ -245,8 +245,8 @@ private:
 
     /// What follows a batch that has its outcome: a call without values of its own, with a name of no batch.
     std::optional<outcome> follow_up() {
+        // Its token was not stopped, but by a stop whose deadline has passed: then there is no call.
         auto const said = std::exchange(batch_->result(), {});
-        if (thrown_by_tables([&] { renew_signal(); })) return std::nullopt;  // it comes with a later batch
         batch_->fill({}, tables_);
         auto const entry = control_.enter_call(*batch_, 0, true);
         if (!entry.ticket) return expired(entry.lost);

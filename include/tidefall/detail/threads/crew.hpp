@@ -85,7 +85,7 @@ private:
         // Guarded by the mutex below.
         std::shared_ptr<task> in_hand{};
         bool left = false;
-        bool let_go = false;  ///< joined or detached; of the thread that does so alone
+        bool let_go = false;  ///< joined, or not waited for; of the thread that decides that alone
     };
 
     /// Kept alive by each of the threads.
@@ -245,13 +245,9 @@ private:
             }
         }
 
-        /// Joins the thread, or lets it go.
+        /// Joins the thread, or leaves it to `disown`.
         void end(member& one, bool join) {
-            if (join) {
-                one.handle.join();
-            } else {
-                one.handle.detach();
-            }
+            if (join) one.handle.join();
             one.let_go = true;
         }
 
