@@ -1399,3 +1399,66 @@ TEST_CASE("held: a write that waits for room by weight starts a drain where anot
     CHECK(items.stop().complete);
     CHECK(items.stats().processed == 4);
 }
+
+TEST_CASE("held: the destructor is woken where the last batch that is out is completed") {
+    patience const for_an_hour;
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::optional<tidefall::async_batch<int>> kept;
+    latch is_out;
+    tidefall::options const how{
+        .partitions = 1, .processing_interval = never, .unheard = tidefall::unheard_action::ignore, .runtime = runtime};
+    std::optional<int_queue> items(std::in_place, how, [&](tidefall::async_batch<int> batch) {
+        kept.emplace(std::move(batch));
+        is_out.open();
+    });
+    items->push(1);
+    items->flush(0s);
+    is_out.wait();
+    CHECK_FALSE(items->stop(0s).complete);
+    latch waits;
+    std::thread ends([&] {
+        tests::on_wait = [&](auto) { waits.open(); };
+        items.reset();
+    });
+    waits.wait();
+    kept->complete();
+    ends.join();
+}
+
+TEST_CASE("held: a worker that is about to wait returns what it has where a stop's deadline passes first") {
+    struct hook final : tidefall::telemetry_hook {
+        void on_batch_retried(tidefall::batch_retried const&) override { is_sorted_out = true; }
+        void on_items_dropped(tidefall::items_dropped const&) override { dropped.open(); }
+        std::atomic<bool> is_sorted_out{false};
+        latch dropped;
+    };
+    auto const told = std::make_shared<hook>();
+    latch about_to_wait;
+    std::vector<int> back;
+    std::optional<int_queue> items;
+    items.emplace(
+        tidefall::options{.partitions = 1, .processing_interval = never, .telemetry = told},
+        [](std::span<int const>, tidefall::batch_info const&) {
+            tidefall::batch_result again;
+            again.reject_from(0);
+            return again.retry_after(1h);
+        },
+        [&](std::span<int> some, tidefall::failure const&) { back.insert(back.end(), some.begin(), some.end()); });
+    auto const* const from = reinterpret_cast<char const*>(&items->partition(0));
+    int locks = 0;
+    // Set before there is anything for a worker to do.
+    tests::before_lock = [&](void const* mutex) {
+        auto const* const at = static_cast<char const*>(mutex);
+        if (at < from || at >= from + sizeof(items->partition(0)) || !tests::thread_name.ends_with("/work/0")) return;
+        if (!told->is_sorted_out || ++locks != 2) return;  // once to have the batch wait
+        about_to_wait.open();
+        told->dropped.wait();
+    };
+    items->push(7);
+    items->flush(0s);
+    about_to_wait.wait();
+    CHECK(items->stop(0s).dropped == 1);
+    items.reset();
+    tests::before_lock = nullptr;
+    CHECK(back == std::vector{7});
+}

@@ -409,21 +409,33 @@ TEST_CASE("buffer: what a stop drops beside a call it returns alone, whoever els
     std::atomic<bool> is_stopped_anew{false};
     std::vector<std::thread::id> by;
     std::size_t returned = 0;
-    map.emplace(
-        tidefall::options{.partitions = 1, .processing_interval = 1h, .processing_batch_size = 1, .runtime = runtime},
-        [&](std::span<tidefall::entry<int, int>>) {
-            entered.open();
-            release.wait();
-        },
-        [&](std::span<tidefall::entry<int, int>> some, tidefall::failure const&) {
-            by.push_back(std::this_thread::get_id());
-            returned += some.size();
-            if (is_stopped_anew.exchange(true)) return;
-            release.open();
-            other.push(1);
-            other.flush();  // so the worker has come back from the call
-            std::thread([&] { CHECK(map->stop(0s).dropped == 199); }).join();
-        });
+    auto const give_back = [&](std::span<tidefall::entry<int, int>> some, tidefall::failure const&) {
+        by.push_back(std::this_thread::get_id());
+        returned += some.size();
+        if (is_stopped_anew.exchange(true)) return;
+        release.open();
+        other.push(1);
+        other.flush();  // so the worker has come back from the call
+        std::thread([&] { CHECK(map->stop(0s).dropped == 199); }).join();
+    };
+    auto const hang = [&] {
+        entered.open();
+        release.wait();
+    };
+    tidefall::options const how{
+        .partitions = 1, .processing_interval = 1h, .processing_batch_size = 1, .runtime = runtime};
+    if (GENERATE(false, true)) {
+        map.emplace(
+            how, [&](std::span<tidefall::entry<int, int>>) { hang(); }, give_back);
+    } else {
+        map.emplace(
+            how,
+            [&](tidefall::async_batch<tidefall::entry<int, int>> batch) {
+                hang();
+                batch.complete();
+            },
+            give_back);
+    }
     for (int key = 0; key < 100; ++key) map->put(key, key);  // in several stripes
     map->flush(0s);
     entered.wait();

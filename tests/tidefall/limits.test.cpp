@@ -281,8 +281,10 @@ TEST_CASE("limits: a weighed table takes its weight along, and leaves none behin
     CHECK(second.weight() == 7);
     second.take_weight(3);
     CHECK(second.weight() == 4);
+    second.emplace_back(1);
     second.clear();
     CHECK(second.weight() == 0);
+    CHECK(second.size() == 0);
 }
 
 TEST_CASE("limits: weights are options of buffers that have them") {
@@ -589,7 +591,7 @@ TEST_CASE("limits: the oldest values go only for what goes over a limit, by numb
     std::vector<int> back;
     std::vector<write_status> inside;
     auto how = one_partition(clock, 100);
-    how.processing_interval = std::chrono::nanoseconds::max();
+    how.processing_interval = 1s;
     how.capacity = 3;
     how.capacity_weight = 20;
     how.overflow = overflow_policy::drop_oldest;
@@ -609,25 +611,74 @@ TEST_CASE("limits: the oldest values go only for what goes over a limit, by numb
     CHECK(back == std::vector{5, 6});
     CHECK(items.stats().pending_weight == 20);
     CHECK(inside == std::vector{write_status::full, write_status::full});
-    CHECK(items.stop().processed == 3);
+    clock->advance(1s);  // the first write has planned a tick
+    CHECK(items.stats().processed == 3);
     check_conservation(items.stats());
 }
 
 TEST_CASE("limits: what is not inserted weighs nothing") {
-    struct throws {
-        explicit throws(bool at_once) {
-            if (at_once) throw std::runtime_error("not made");
+    struct moves_or_not {
+        explicit moves_or_not(bool throws) : fails(throws) {}
+        moves_or_not(moves_or_not&& other) : fails(other.fails) {
+            if (fails) throw std::runtime_error("not moved");
         }
+        bool fails;
     };
-    constexpr auto weight = [](throws const&) -> std::size_t { return 6; };
+    constexpr auto weight = [](moves_or_not const&) -> std::size_t { return 6; };
     auto const clock = tidefall::make_manual_runtime();
     auto how = one_partition(clock);
     how.processing_interval = 1h;
     how.capacity_weight = 12;
     how.overflow = overflow_policy::reject;
-    queue<throws, tidefall::producer_order, weighed_by<weight>> items(how, [](std::span<throws>) {});
-    CHECK(items.emplace(false) == write_status::accepted);
-    CHECK_THROWS_WITH(items.emplace(true), "not made");
-    CHECK(items.emplace(false) == write_status::accepted);
-    CHECK(items.emplace(false) == write_status::full);
+    queue<moves_or_not, tidefall::producer_order, weighed_by<weight>> items(how, [](std::span<moves_or_not>) {});
+    CHECK(items.push(moves_or_not(false)) == write_status::accepted);
+    CHECK_THROWS_WITH(items.push(moves_or_not(true)), "not moved");
+    CHECK(items.push(moves_or_not(false)) == write_status::accepted);
+    CHECK(items.push(moves_or_not(false)) == write_status::full);
+}
+
+TEST_CASE("limits: where the oldest make room by weight the first write plans a tick as any other") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto how = one_partition(clock);
+    how.processing_interval = 1s;
+    how.capacity_weight = 20;
+    how.overflow = overflow_policy::drop_oldest;
+    weighed_queue<> items(how, [](std::span<int>) {});
+    items.push(5);
+    clock->advance(1s);
+    CHECK(items.stats().processed == 1);
+}
+
+TEST_CASE("limits: a write that finds no room by weight drains its own partition, whatever waits in all") {
+    auto const clock = tidefall::make_manual_runtime();
+    weighed_queue<> items({.partitions = 2,
+                           .processing_interval = 1h,
+                           .capacity_weight = 10,
+                           .total_capacity = 5,
+                           .overflow = overflow_policy::reject,
+                           .runtime = clock},
+                          [](std::span<int>) {});
+    auto const keys = keys_of_partitions(items);
+    CHECK(items.push(10, partition_key{keys[0]}) == write_status::accepted);
+    CHECK(items.push(1, partition_key{keys[1]}) == write_status::accepted);
+    CHECK(items.push(5, partition_key{keys[0]}) == write_status::full);
+    clock->advance(0s);
+    CHECK(items.partition(0).size() == 0);
+    CHECK(items.partition(1).size() == 1);
+}
+
+TEST_CASE("limits: a bulk write changes what a full map holds") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::hash_map<int, int> map({.partitions = 1,
+                                      .processing_interval = 1h,
+                                      .capacity = 2,
+                                      .overflow = overflow_policy::reject,
+                                      .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    std::vector<std::pair<int, int>> const pairs{{1, 1}, {2, 2}};
+    CHECK(map.put_all(pairs) == 2);
+    CHECK(map.put_all(std::vector<std::pair<int, int>>{{1, 3}, {2, 4}}) == 2);
+    CHECK(map.get(1) == 3);
+    CHECK(map.get(2) == 4);
+    CHECK(map.put(3, 3) == write_status::full);
 }

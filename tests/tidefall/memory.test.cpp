@@ -131,6 +131,25 @@ TEST_CASE("memory: what serves a batch that waits, or is out, serves others afte
                   clock->advance(10s);
               }) == 0);
     }
+    SECTION("kept and offered again, while others are completed in their calls") {
+        how.max_in_flight = 2;
+        std::vector<tidefall::async_batch<int>> out;
+        out.reserve(10);
+        tidefall::queue<int> items(how, [&](tidefall::async_batch<int> batch) {
+            if (batch.info().index == 0 && batch.info().attempt == 1) return out.push_back(std::move(batch));
+            batch.complete();
+        });
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < 35; ++i) items.push(i);
+                  clock->advance(5s);
+                  tidefall::batch_result again;
+                  again.reject_from(0);
+                  out.front().complete(again.retry_after(1s));
+                  out.clear();
+                  clock->advance(2s);
+              }) == 0);
+        CHECK(items.stats().in_flight == 0);
+    }
     SECTION("completed in its call") {
         tidefall::queue<int> items(how, [](tidefall::async_batch<int> batch) { batch.complete(); });
         CHECK(allocations_when_warm([&] {

@@ -158,8 +158,8 @@ TEST_CASE("polled: who polls is told nothing by what it does itself, and then as
         second.push(1);
     });
     first.push(1);
-    CHECK(polled->poll() == 1);
     auto const before = earlier;
+    CHECK(polled->poll() == 1);
     CHECK(polled->poll() == 1);
     CHECK(earlier == before);
     static_cast<void>(polled->next_deadline());

@@ -463,10 +463,13 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             std::vector<int> returned;
             std::vector<int> taken;
             int calls = 0;
+            std::size_t by_exception = 0;
+            auto const log = std::make_shared<tests::event_log>();
             auto const alive_before = tests::alive::count;
             {
                 auto how = one_partition(clock, 6);
                 how.processing_interval = 1s;
+                how.telemetry = log;
                 tidefall::queue<heavy> items(
                     how,
                     [&](std::span<heavy const> batch, batch_info const&) {
@@ -488,7 +491,9 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
                         }
                         return result;
                     },
-                    [&](std::span<heavy> values, tidefall::failure const&) {
+                    [&](std::span<heavy> values, tidefall::failure const& why) {
+                        CHECK(why.reason != failure_reason::stopped);
+                        if (why.reason == failure_reason::exception) by_exception += values.size();
                         for (auto const& one : values) returned.push_back(one.number());
                     });
                 for (int i = 0; i < 8; ++i) items.emplace(i);
@@ -505,6 +510,9 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             std::sort(all.begin(), all.end());
             CHECK(all == numbers(0, 8));
             CHECK(tests::alive::count == alive_before);
+            auto const told = log->lines();
+            auto const of_exception = [](std::string const& line) { return line.starts_with("processing_exception"); };
+            CHECK(std::any_of(told.begin(), told.end(), of_exception) == (by_exception > 0));
         }
     }
 }
