@@ -265,7 +265,6 @@ private:
             tell_dropped(start.lost);
             return_drained();
             return_waiting();
-            clear_drained();
             end_drain();
             return false;
         }
@@ -344,7 +343,6 @@ private:
     /// Abandons a call: its values have failed, and another worker goes on with the rest. Where that cannot be, the
     /// call is waited for.
     void abandon(detail::call_in_progress::identity const& call) noexcept {
-        if (call.is_inside && call.worker == nullptr) return;
         std::shared_ptr<drained_tables> spare;
         if (detail::thrown_by([&] { spare = std::make_shared<drained_tables>(stripes_.stripes()); })) return;
         auto& schedule = *core_->schedule;
@@ -394,7 +392,6 @@ private:
     void return_drained() noexcept {
         while (auto* const call = control_.take_waiting()) {
             report_.return_undelivered(static_cast<open_batch*>(call)->take(), failure_reason::stopped);
-            control_.put_aside(*call);
         }
         report_.return_all_of(*drained_, failure_reason::stopped);
     }

@@ -4,6 +4,7 @@
 // nobody may need to look again from, since they would do so after an hour. CMakeLists.txt builds this file against
 // broken engines too, which must fail it.
 #include "../support/catch.hpp"
+#include "../support/control.hpp"
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 #include "../support/threads.hpp"
@@ -12,6 +13,7 @@
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/runtime.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -26,8 +28,15 @@
 #include <utility>
 #include <vector>
 
+#if defined(__GLIBCXX__)
+#include <pthread.h>
+#endif
+
 using namespace std::chrono_literals;
+using tests::counted_tables;
+using tests::idle_task;
 using tests::latch;
+using tests::some_call;
 using tidefall::write_status;
 using tidefall::detail::time_point;
 
@@ -150,33 +159,6 @@ public:
 
 private:
     int count_ = 0;
-};
-
-/// A task that has nothing to do.
-struct idle_task final : tidefall::detail::task {
-    idle_task() : task(nullptr) {}
-    void on_tick(time_point) noexcept override {}
-    void on_overdue(time_point) noexcept override {}
-    bool run(time_point) override { return false; }
-    time_point may_run_until() noexcept override { return tidefall::detail::never; }
-};
-
-struct some_call final : tidefall::detail::call_in_progress {};
-
-/// Write tables in which so many values wait.
-struct counted_tables final : tidefall::detail::write_tables {
-    std::size_t count = 0;
-
-    std::size_t swap(bool, time_point) noexcept override { return std::exchange(count, 0); }
-    std::optional<time_point> first_write() noexcept override { return std::nullopt; }
-    void close() noexcept override {}
-    std::size_t expire(time_point) noexcept override { return std::exchange(count, 0); }
-    [[nodiscard]] std::size_t waiting() const noexcept override { return count; }
-    std::optional<tidefall::drain_trigger> change_limits(tidefall::options_update const&, bool) noexcept override {
-        return std::nullopt;
-    }
-    void free_memory() noexcept override {}
-    void count_waiting(tidefall::buffer_stats& stats) const noexcept override { stats.pending += count; }
 };
 
 tidefall::options abandoning(std::shared_ptr<tidefall::runtime> runtime = {}) {
@@ -1101,6 +1083,7 @@ TEST_CASE("held: whoever looks at all stripes of a partition waits for the one t
     tidefall::buffer_stats stats;
     std::vector<look> const looks = {
         {"swap_tables", [&](set& all) { all.swap_tables(spare, false, now); }},
+        {"first_write", [](set& all) { static_cast<void>(all.first_write()); }},
         {"expire", [&](set& all) { all.expire(now); }},
         {"close", [](set& all) { all.close(); }},
         {"change_limits", [](set& all) { all.change_limits({.capacity = std::optional<std::size_t>(1)}, false); }},
@@ -1140,4 +1123,342 @@ TEST_CASE("held: whoever looks at all stripes of a partition waits for the one t
         looks_at_all.join();
         CHECK(done);
     }
+}
+
+TEST_CASE("held: a flush beside a stop is woken once the stop has returned what it dropped") {
+    patience const for_an_hour;
+    latch entered;
+    latch go_on;
+    latch waits;
+    latch waits_again;
+    int_queue items(
+        {.partitions = 1, .processing_interval = never, .processing_batch_size = 1},
+        [&](std::span<int>) {
+            entered.open();
+            go_on.wait();
+        },
+        // By then the flush was woken by the stop's beginning, and has gone to sleep again.
+        [&](std::span<int>, tidefall::failure const&) { waits_again.wait(); });
+    items.push(1);
+    items.push(2);
+    items.flush(0s);
+    entered.wait();
+    std::thread flushes([&] {
+        tests::on_wait = [&](auto) { (waits.is_open() ? waits_again : waits).open(); };
+        CHECK_FALSE(items.flush().complete);
+    });
+    waits.wait();
+    CHECK(items.stop(0s).dropped == 1);
+    flushes.join();
+    go_on.open();
+}
+
+TEST_CASE("held: a flush on the only worker goes on once a batch that is out too long is abandoned") {
+    patience const for_an_hour;
+    held_watchdog watchdog(1);
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::vector<tidefall::async_batch<int>> kept;
+    auto how = abandoning(runtime);
+    how.processing_timeout = 1h;
+    int_queue inner(how, [&](tidefall::async_batch<int> batch) { kept.push_back(std::move(batch)); });
+    latch waits;
+    latch waits_again;
+    bool complete = false;
+    int_queue outer({.partitions = 1, .processing_interval = never, .shutdown_timeout = never, .runtime = runtime},
+                    [&](std::span<int>) {
+                        tests::on_wait = [&](auto) { (waits.is_open() ? waits_again : waits).open(); };
+                        complete = inner.flush().complete;
+                        tests::on_wait = nullptr;
+                    });
+    inner.push(1);
+    outer.push(1);
+    outer.flush(0s);
+    waits.wait();
+    watchdog.watch(inner);
+    inner.update_options({.processing_timeout = 1ns});
+    waits_again.wait();  // the update woke it
+    watchdog.held.wait();
+    watchdog.release();
+    CHECK(outer.flush().complete);
+    CHECK(complete);
+    CHECK(inner.stats().abandoned == 1);
+    kept.clear();
+    outer.push(2);  // the worker is there as before
+    CHECK(outer.flush().complete);
+}
+
+#if defined(__GLIBCXX__)
+TEST_CASE("held: a flush goes on with a drain whose worker's thread has ended in a call") {
+    patience const for_an_hour;
+    auto const polled = tidefall::make_polled_runtime();
+    latch entered;
+    latch waits;
+    int calls = 0;
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .processing_batch_size = 1,
+                     .unheard = tidefall::unheard_action::ignore,
+                     .runtime = polled},
+                    [&](std::span<int>) {
+                        if (++calls > 1) return;
+                        entered.open();
+                        waits.wait();
+                        pthread_exit(nullptr);
+                    });
+    items.push(1);
+    items.push(2);
+    std::thread ends([&] { items.flush(); });
+    entered.wait();
+    std::thread flushes([&] {
+        tests::on_wait = [&](auto) { waits.open(); };
+        CHECK(items.flush().complete);
+    });
+    ends.join();
+    flushes.join();
+    CHECK(calls == 2);
+}
+#endif
+
+TEST_CASE("held: once a call has waited for room in another buffer, it does not wait there any more") {
+    patience const for_an_hour;
+    auto const runtime = tidefall::make_runtime({.workers = 2});
+    auto& jobs = schedule_of(*runtime).jobs;
+    struct hook final : tidefall::telemetry_hook {};
+    auto const told = std::make_shared<hook>();
+    held_calls calls(1);
+    std::optional<int_queue> narrow;
+    narrow.emplace(tidefall::options{.partitions = 1,
+                                     .processing_interval = never,
+                                     .capacity = 1,
+                                     .overflow_timeout = never,
+                                     .shutdown_timeout = never,
+                                     .telemetry = told},
+                   [&](std::span<int>) { calls(); });
+    narrow->push(1);
+    calls.entered[0].wait();
+    narrow->push(2);
+    latch waits;
+    auto status = write_status::stale;
+    tidefall::options const how{
+        .partitions = 1, .processing_interval = never, .shutdown_timeout = never, .runtime = runtime};
+    int_queue const other(how, [](std::span<int>) {});
+    int_queue first(how, [&](std::span<int>, tidefall::batch_info const& info) {
+        if (info.drain > 1) return;
+        tests::on_wait = [&](auto) { waits.open(); };
+        status = narrow->push(3);
+        tests::on_wait = nullptr;
+    });
+    first.push(1);
+    first.flush(0s);
+    waits.wait();
+    CHECK_FALSE(jobs.begin_wait());  // another worker must be left
+    calls.go_on[0].open();
+    CHECK(first.flush().complete);
+    CHECK(status == write_status::accepted);
+    CHECK(jobs.begin_wait());
+    jobs.end_wait();
+    narrow.reset();
+    CHECK(told.use_count() == 1);  // nobody keeps what is gone
+}
+
+TEST_CASE("held: the destructor is woken by the end of a call that was given up and gave its batch away") {
+    patience const for_an_hour;
+    latch entered;
+    latch go_on;
+    std::optional<tidefall::async_batch<int>> kept;
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::optional<int_queue> items(std::in_place, abandoning(runtime), [&](tidefall::async_batch<int> batch) {
+        kept.emplace(std::move(batch));
+        entered.open();
+        go_on.wait();
+    });
+    items->push(1);
+    items->flush(0s);
+    entered.wait();
+    items->flush();
+    CHECK(items->stats().abandoned == 1);
+    kept->complete();
+    CHECK(items->stats().abandoned == 1);  // its call has not returned
+    CHECK(items->stop().complete);
+    latch waits;
+    std::thread ends([&] {
+        tests::on_wait = [&](auto) { waits.open(); };
+        items.reset();
+    });
+    waits.wait();
+    go_on.open();
+    ends.join();
+}
+
+TEST_CASE("held: the first write after a swap locks nothing but its stripe") {
+    auto const clock = tidefall::make_manual_runtime();
+    int_queue items({.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<int>) {});
+    items.push(1);
+    items.flush();
+    {
+        locks_in held(items.partition(0));
+        held.check(
+            "push", [&] { items.push(2); }, 0);
+    }
+    clock->advance(1s);
+    CHECK(items.stats().processed == 2);
+}
+
+TEST_CASE("held: a worker that stays for a job that is expected is woken where there will be none") {
+    patience const for_an_hour;
+    tidefall::detail::job_queue jobs;
+    jobs.want_workers(1);
+    jobs.worker_starts();
+    jobs.expect();
+    jobs.shut_down();
+    latch waits;
+    std::thread worker([&] {
+        tests::on_wait = [&](auto) { waits.open(); };
+        CHECK(jobs.wait() == nullptr);
+    });
+    waits.wait();
+    jobs.expect_no_more();
+    worker.join();
+    CHECK(jobs.is_deserted());
+}
+
+TEST_CASE("held: a write that loses its room in all partitions to others has them drain anew") {
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    int_queue items({.partitions = 1,
+                     .processing_interval = never,
+                     .total_capacity = 2,
+                     .overflow_timeout = never,
+                     .shutdown_timeout = never},
+                    [&](std::span<int>) { hold(); });
+    items.push(0);
+    items.flush(0s);
+    hold.entered[0].wait();
+    items.push(1);
+    items.push(2);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        int exchanges = 0;
+        bool is_taken = false;
+        tests::on_wait = [&](auto) {
+            exchanges = 0;
+            waits.open();
+        };
+        tests::before_exchange = [&](std::size_t) {
+            // As above: it has seen that there is room, and comes in.
+            if (is_taken || !waits.is_open() || ++exchanges != 3) return;
+            is_taken = true;
+            items.push(5);
+            items.push(6);
+        };
+        status = items.push(4);
+        tests::on_wait = nullptr;
+        tests::before_exchange = nullptr;
+    });
+    waits.wait();
+    hold.go_on[0].open();
+    writer.join();
+    CHECK(status == write_status::accepted);
+    CHECK(items.stop().complete);
+    CHECK(items.stats().processed == 6);
+}
+
+TEST_CASE("held: a write that waits for room by weight starts a drain where another took it, and reached no limit") {
+    constexpr auto weight = [](int one) { return static_cast<std::size_t>(one); };
+    patience const nobody_looks_again;
+    held_calls hold(1);
+    tidefall::queue<int, tidefall::insertion_order, tidefall::weighed_by<weight>> items(
+        {.partitions = 1,
+         .processing_interval = never,
+         .capacity_weight = 10,
+         .overflow_timeout = never,
+         .shutdown_timeout = never},
+        [&](std::span<int>) { hold(); });
+    items.push(1);
+    items.flush(0s);
+    hold.entered[0].wait();
+    items.push(7);
+    latch waits;
+    auto status = write_status::stale;
+    std::thread writer([&] {
+        bool is_taken = false;
+        tests::on_wait = [&](auto) { waits.open(); };
+        tests::before_exchange = [&](std::size_t) {
+            if (!waits.is_open() || std::exchange(is_taken, true)) return;
+            items.push(6);  // before it looks whether there is room
+        };
+        status = items.push(5);
+        tests::on_wait = nullptr;
+        tests::before_exchange = nullptr;
+    });
+    waits.wait();
+    hold.go_on[0].open();
+    writer.join();
+    CHECK(status == write_status::accepted);
+    CHECK(items.stop().complete);
+    CHECK(items.stats().processed == 4);
+}
+
+TEST_CASE("held: the destructor is woken where the last batch that is out is completed") {
+    patience const for_an_hour;
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    std::optional<tidefall::async_batch<int>> kept;
+    latch is_out;
+    tidefall::options const how{
+        .partitions = 1, .processing_interval = never, .unheard = tidefall::unheard_action::ignore, .runtime = runtime};
+    std::optional<int_queue> items(std::in_place, how, [&](tidefall::async_batch<int> batch) {
+        kept.emplace(std::move(batch));
+        is_out.open();
+    });
+    items->push(1);
+    items->flush(0s);
+    is_out.wait();
+    CHECK_FALSE(items->stop(0s).complete);
+    latch waits;
+    std::thread ends([&] {
+        tests::on_wait = [&](auto) { waits.open(); };
+        items.reset();
+    });
+    waits.wait();
+    kept->complete();
+    ends.join();
+}
+
+TEST_CASE("held: a worker that is about to wait returns what it has where a stop's deadline passes first") {
+    struct hook final : tidefall::telemetry_hook {
+        void on_batch_retried(tidefall::batch_retried const&) override { is_sorted_out = true; }
+        void on_items_dropped(tidefall::items_dropped const&) override { dropped.open(); }
+        std::atomic<bool> is_sorted_out{false};
+        latch dropped;
+    };
+    auto const told = std::make_shared<hook>();
+    latch about_to_wait;
+    std::vector<int> back;
+    std::optional<int_queue> items;
+    items.emplace(
+        tidefall::options{.partitions = 1, .processing_interval = never, .telemetry = told},
+        [](std::span<int const>, tidefall::batch_info const&) {
+            tidefall::batch_result again;
+            again.reject_from(0);
+            return again.retry_after(1h);
+        },
+        [&](std::span<int> some, tidefall::failure const&) { back.insert(back.end(), some.begin(), some.end()); });
+    auto const* const from = reinterpret_cast<char const*>(&items->partition(0));
+    int locks = 0;
+    // Set before there is anything for a worker to do.
+    tests::before_lock = [&](void const* mutex) {
+        auto const* const at = static_cast<char const*>(mutex);
+        if (at < from || at >= from + sizeof(items->partition(0)) || !tests::thread_name.ends_with("/work/0")) return;
+        if (!told->is_sorted_out || ++locks != 2) return;  // once to have the batch wait
+        about_to_wait.open();
+        told->dropped.wait();
+    };
+    items->push(7);
+    items->flush(0s);
+    about_to_wait.wait();
+    CHECK(items->stop(0s).dropped == 1);
+    items.reset();
+    tests::before_lock = nullptr;
+    CHECK(back == std::vector{7});
 }

@@ -373,8 +373,70 @@ TEST_CASE("async: the deadline of a stop may find a drain that is about to go on
         CHECK(items.stats().processed == 4);
         check_conservation(items.stats());
         CHECK(log->lines().back() == "processing_stop 0 6");
+        for (auto const& line : log->lines()) CHECK_FALSE(line.starts_with("processing_exception"));
     }  // nothing is in use any more
     CHECK(kept.size() == 2);
+}
+
+TEST_CASE("async: what is to be offered again is returned where a stop's deadline passes before") {
+    struct hook final : tidefall::telemetry_hook {
+        void on_batch_retried(tidefall::batch_retried const&) override { std::thread(at_retry).join(); }
+        std::function<void()> at_retry;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    auto const told = std::make_shared<hook>();
+    returns<int> const back;
+    batch_result again;
+    again.reject_from(0);
+    again.retry_after(1ms);
+    auto how = in_flight(clock, 1);
+    std::optional<async_batch<int>> kept;
+    std::optional<int_queue> items;
+    SECTION("completed later") {
+        how.telemetry = told;
+        items.emplace(
+            how, [&](async_batch<int> batch) { kept.emplace(std::move(batch)); }, back);
+        told->at_retry = [&] { items->stop(0s); };
+        items->push(1);
+        items->flush();
+        kept->complete(again);
+    }
+    SECTION("completed in its call, which returns later") {
+        items.emplace(
+            how,
+            [&](async_batch<int> batch) {
+                batch.complete(again);
+                std::thread([&] { items->stop(0s); }).join();
+            },
+            back);
+        items->push(1);
+        items->flush();
+    }
+    REQUIRE(back.all().size() == 1);
+    CHECK(back.all()[0].reason == failure_reason::stopped);
+    CHECK(items->stats().dropped == 1);
+    CHECK(items->stats().in_flight == 0);
+    check_conservation(items->stats());
+}
+
+TEST_CASE("async: as many batches as may be out are handed out at once") {
+    auto const polled = tidefall::make_polled_runtime();
+    std::vector<async_batch<int>> kept;
+    int_queue items({.partitions = 1,
+                     .processing_interval = 1h,
+                     .processing_batch_size = 1,
+                     .max_in_flight = 2,
+                     .drain_threshold = 3,
+                     .runtime = polled},
+                    keeper{&kept});
+    items.push_range(numbers(0, 3));
+    CHECK(polled->poll() == 1);
+    CHECK(kept.size() == 2);
+    for (auto& one : std::exchange(kept, {})) one.complete();
+    while (polled->poll() > 0) {
+    }
+    for (auto& one : kept) one.complete();
+    CHECK(items.stop().complete);
 }
 
 TEST_CASE("async: a manual runtime's destructor of a buffer leaves batches that are out") {

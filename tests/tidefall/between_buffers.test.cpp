@@ -193,3 +193,40 @@ TEST_CASE("between: a processor is answered full by its own buffer, and so is wh
     CHECK(in_undelivered == write_status::full);
     items.reset();
 }
+
+TEST_CASE("between: a buffer that is gone is none that a processor keeps a worker from") {
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    {
+        int_queue gone(one(runtime), [](std::span<int>) {});
+    }
+    narrow_stage second(nullptr);
+    auto status = write_status::stale;
+    latch writes;
+    int_queue first(one(runtime), [&](std::span<int>) {
+        writes.open();
+        status = (*second).push(3);
+    });
+    first.push(1);
+    first.flush(0s);
+    writes.wait();
+    second.go_on.open();
+    CHECK(first.stop().complete);
+    CHECK(status == write_status::accepted);
+}
+
+TEST_CASE("between: a processor that takes batches waits as any other does") {
+    narrow_stage second(nullptr);
+    auto status = write_status::stale;
+    latch writes;
+    int_queue first(one(nullptr), [&](tidefall::async_batch<int> batch) {
+        writes.open();
+        status = (*second).push(3);
+        batch.complete();
+    });
+    first.push(1);
+    first.flush(0s);
+    writes.wait();
+    second.go_on.open();
+    CHECK(first.stop().complete);
+    CHECK(status == write_status::accepted);
+}

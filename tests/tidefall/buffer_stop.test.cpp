@@ -4,11 +4,17 @@
 #include "../support/latch.hpp"
 #include "../support/recorder.hpp"
 
+#include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
+#include <tidefall/runtime.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <memory>
+#include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -392,4 +398,50 @@ BUFFER_TEST_CASE(
     CHECK(items.stats().processed == 1);
     CHECK(log->lines() == std::vector<std::string>{"partition_start 0", "processing_start 0 1 interval",
                                                    "partition_stop 0 deadline", "processing_stop 0 1"});
+}
+
+TEST_CASE("buffer: what a stop drops beside a call it returns alone, whoever else comes meanwhile") {
+    auto const runtime = tidefall::make_runtime({.workers = 1});
+    tidefall::queue<int> other({.partitions = 1, .processing_interval = 1h, .runtime = runtime}, [](std::span<int>) {});
+    std::optional<tidefall::hash_map<int, int>> map;
+    latch entered;
+    latch release;
+    std::atomic<bool> is_stopped_anew{false};
+    std::vector<std::thread::id> by;
+    std::size_t returned = 0;
+    auto const give_back = [&](std::span<tidefall::entry<int, int>> some, tidefall::failure const&) {
+        by.push_back(std::this_thread::get_id());
+        returned += some.size();
+        if (is_stopped_anew.exchange(true)) return;
+        release.open();
+        other.push(1);
+        other.flush();  // so the worker has come back from the call
+        std::thread([&] { CHECK(map->stop(0s).dropped == 199); }).join();
+    };
+    auto const hang = [&] {
+        entered.open();
+        release.wait();
+    };
+    tidefall::options const how{
+        .partitions = 1, .processing_interval = 1h, .processing_batch_size = 1, .runtime = runtime};
+    if (GENERATE(false, true)) {
+        map.emplace(
+            how, [&](std::span<tidefall::entry<int, int>>) { hang(); }, give_back);
+    } else {
+        map.emplace(
+            how,
+            [&](tidefall::async_batch<tidefall::entry<int, int>> batch) {
+                hang();
+                batch.complete();
+            },
+            give_back);
+    }
+    for (int key = 0; key < 100; ++key) map->put(key, key);  // in several stripes
+    map->flush(0s);
+    entered.wait();
+    for (int key = 0; key < 100; ++key) map->put(key, key);
+    CHECK(map->stop(0s).dropped == 199);
+    CHECK(returned == 199);
+    CHECK(by.size() > 3);
+    CHECK(std::count(by.begin(), by.end(), std::this_thread::get_id()) == static_cast<std::ptrdiff_t>(by.size()));
 }

@@ -5,13 +5,16 @@
 #include "../support/catch.hpp"
 #include "../support/checker.hpp"
 
+#include <tidefall/detail/drain/batch_parts.hpp>
 #include <tidefall/detail/drain/call_in_progress.hpp>
 #include <tidefall/detail/drain/calls_in_progress.hpp>
 #include <tidefall/detail/drain/drain_cycle.hpp>
 #include <tidefall/detail/drain/drain_ledger.hpp>
+#include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/detail/drain/stop_state.hpp>
 #include <tidefall/detail/drain/tick_plan.hpp>
 #include <tidefall/detail/threads/job_queue.hpp>
+#include <tidefall/queue.hpp>
 
 #include <algorithm>
 #include <array>
@@ -21,8 +24,11 @@
 #include <cstdio>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <set>
+#include <span>
+#include <string>
 #include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -590,4 +596,49 @@ TEST_CASE("parts: of the calls of a partition each is in one list, and those tha
         REQUIRE(calls.idle().size() == idle.size());
     }
     CHECK(is_refused([&] { calls.put_aside(all[0]), calls.put_aside(all[0]); }));
+}
+
+TEST_CASE("parts: a batch's values are moved side by side, and those at the front stay where they are") {
+    using tidefall::detail::batch_parts;
+    using tidefall::detail::batch_verdict;
+    using of_value = batch_verdict::of_value;
+    std::array<std::size_t, 3> const rejected = {0, 1, 3};
+    constexpr std::size_t size = 4;
+    std::allocator<std::string> memory;
+    auto* const values = memory.allocate(size);
+    for (std::size_t i = 0; i < size; ++i) std::construct_at(values + i, std::to_string(i));
+    tidefall::batch_result result;
+    for (auto const index : rejected) result.reject(index);
+    batch_verdict const verdict(result, size);
+    batch_parts<std::string> parts(std::span(values, size), verdict);
+    parts.destroy(of_value::taken);
+    auto const side_by_side = parts.gather(of_value::rejected);
+    CHECK(std::vector<std::string>(side_by_side.begin(), side_by_side.end()) ==
+          std::vector<std::string>{"0", "1", "3"});
+    CHECK(parts.gather(of_value::refused).empty());
+    std::destroy(side_by_side.begin(), side_by_side.end());
+    memory.deallocate(values, size);
+}
+
+TEST_CASE("parts: drained tables destroy what was looked at and not taken") {
+    constexpr auto weight = [](std::shared_ptr<int> const&) -> std::size_t { return 1; };
+    using table =
+        tidefall::queue<std::shared_ptr<int>, tidefall::insertion_order, tidefall::weighed_by<weight>>::table_type;
+    auto const value = std::make_shared<int>(1);
+    {
+        tidefall::detail::drained_tables<table> tables(1);
+        auto const fill = [&] {
+            for (int i = 0; i < 3; ++i) tables.tables()[0].emplace_back(value);
+            CHECK(tables.look_ahead().size() == 3);
+            auto const taken = tables.take(1);
+            std::destroy(taken.begin(), taken.end());
+            CHECK(value.use_count() == 3);
+        };
+        fill();
+        tables.clear();
+        CHECK(value.use_count() == 1);
+        CHECK(tables.take().empty());
+        fill();
+    }
+    CHECK(value.use_count() == 1);
 }

@@ -164,6 +164,33 @@ BUFFER_TEST_CASE("forced unwind: of a call beside which a stop has dropped the r
     CHECK(std::count(lines.begin(), lines.end(), "processing_stop 0 5") == 1);
 }
 
+TEST_CASE("forced unwind: of a call of who polls, beside which a stop has dropped the rest, leaves nothing to do") {
+    auto const polled = tidefall::make_polled_runtime();
+    latch entered;
+    latch let_go;
+    {
+        tidefall::queue<int> items({.partitions = 1,
+                                    .processing_interval = 1h,
+                                    .processing_batch_size = 2,
+                                    .drain_threshold = 5,
+                                    .unheard = tidefall::unheard_action::ignore,
+                                    .runtime = polled},
+                                   [&](std::span<int>) {
+                                       entered.open();
+                                       let_go.wait();
+                                       pthread_exit(nullptr);
+                                   });
+        items.push_range(numbers(0, 5));
+        std::thread polls([&] { polled->poll(); });
+        entered.wait();
+        CHECK(items.stop(0s).dropped == 3);
+        let_go.open();
+        polls.join();
+        CHECK(items.stats().failed == 2);
+    }  // nothing is in use any more
+    CHECK(polled->poll() == 0);
+}
+
 TEST_CASE("forced unwind: of a call that takes its batch, which is broken by that, or is somebody's by then") {
     bool const is_kept = GENERATE(false, true);
     std::atomic<int> calls{0};

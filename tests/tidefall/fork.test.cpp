@@ -141,6 +141,28 @@ TEST_CASE("fork: a call is running, writers are blocked, and the runtime is shar
     CHECK(items->stats().processed == 3);
 }
 
+TEST_CASE("fork: in a child a runtime is left to the parent, and so is a batch that is out") {
+    auto runtime = tidefall::make_runtime({.workers = 1});
+    CHECK(in_a_child([&](auto check) {
+              runtime.reset();
+              check(true);
+          }) == 0);
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<tidefall::async_batch<int>> kept;
+    tidefall::queue<int> items({.partitions = 1, .runtime = clock},
+                               [&](tidefall::async_batch<int> batch) { kept.push_back(std::move(batch)); });
+    items.push(1);
+    items.flush();
+    auto const before = items.stats();
+    CHECK(in_a_child([&](auto check) {
+              kept.clear();
+              check(items.stats() == before);
+          }) == 0);
+    CHECK(items.stats().in_flight == 1);
+    kept[0].complete();
+    CHECK(items.stats().processed == 1);
+}
+
 TEST_CASE("fork: a buffer that is made in the child works there, and in the child's child it is stopped") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<int> of_the_parent({.runtime = clock}, [](std::span<int>) {});

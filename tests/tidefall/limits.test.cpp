@@ -172,6 +172,9 @@ TEST_CASE("limits: a write that finds no room by weight starts a drain") {
     clock->advance(0s);
     CHECK(items.stats().processed == 1);
     CHECK(items.push(7) == write_status::accepted);
+    CHECK(items.push(14) == (how.overflow == overflow_policy::reject ? write_status::full : write_status::accepted));
+    clock->advance(0s);
+    CHECK(items.stats().processed == (how.overflow == overflow_policy::reject ? 2 : 3));
 }
 
 TEST_CASE("limits: the oldest values make room by weight, as many as it takes") {
@@ -278,8 +281,10 @@ TEST_CASE("limits: a weighed table takes its weight along, and leaves none behin
     CHECK(second.weight() == 7);
     second.take_weight(3);
     CHECK(second.weight() == 4);
+    second.emplace_back(1);
     second.clear();
     CHECK(second.weight() == 0);
+    CHECK(second.size() == 0);
 }
 
 TEST_CASE("limits: weights are options of buffers that have them") {
@@ -492,4 +497,188 @@ TEST_CASE("limits: without threads a write that waits for room of all partitions
     CHECK(items.push(2, partition_key{keys[1]}) == write_status::accepted);
     CHECK(items.stop().complete);
     CHECK(items.stats().processed == 3);
+}
+
+TEST_CASE("limits: a limit of all partitions that is set and not reached starts no drain") {
+    auto const clock = tidefall::make_manual_runtime();
+    queue<int> items({.partitions = 2, .processing_interval = 1h, .total_capacity = 10, .runtime = clock},
+                     [](std::span<int>) {});
+    for (int i = 0; i < 5; ++i) items.push(i, partition_key{i});
+    items.update_options({.total_capacity = 6});
+    clock->advance(0s);
+    CHECK(items.size() == 5);
+}
+
+TEST_CASE("limits: without threads a write that waits for room of its own partition drains no other") {
+    auto const clock = tidefall::make_manual_runtime();
+    queue<int> items({.partitions = 2, .processing_interval = 1h, .capacity = 2, .runtime = clock},
+                     [](std::span<int>) {});
+    auto const keys = keys_of_partitions(items);
+    items.push(0, partition_key{keys[1]});
+    for (int i = 0; i < 3; ++i) CHECK(items.push(i, partition_key{keys[0]}) == write_status::accepted);
+    CHECK(items.partition(0).size() == 1);
+    CHECK(items.partition(1).size() == 1);
+}
+
+TEST_CASE("limits: one that is set to what waits is reached") {
+    struct limit {
+        tidefall::options_update just;
+        tidefall::options_update above;
+        char const* start;
+    };
+    auto const one =
+        GENERATE(limit{{.drain_threshold = 2}, {.drain_threshold = 3}, "processing_start 0 2 threshold"},
+                 limit{{.drain_threshold_weight = 5}, {.drain_threshold_weight = 6}, "processing_start 0 2 threshold"},
+                 limit{{.capacity = 2}, {.capacity = 3}, "processing_start 0 2 capacity"},
+                 limit{{.capacity_weight = 5}, {.capacity_weight = 6}, "processing_start 0 2 capacity"});
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    auto how = one_partition(clock);
+    how.processing_interval = 1h;
+    how.telemetry = log;
+    weighed_queue<> items(how, [](std::span<int>) {});
+    items.push(2);
+    items.push(3);
+    log->clear();
+    items.update_options(one.above);
+    clock->advance(0s);
+    CHECK(log->lines().empty());
+    items.update_options(one.just);
+    clock->advance(0s);
+    REQUIRE(log->lines().size() == 2);
+    CHECK(log->lines()[0] == one.start);
+}
+
+TEST_CASE("limits: a change of a partition's own limits leaves what it has leased") {
+    auto const clock = tidefall::make_manual_runtime();
+    queue<int> items({.partitions = 2,
+                      .processing_interval = 1h,
+                      .total_capacity = 20,
+                      .overflow = overflow_policy::reject,
+                      .runtime = clock},
+                     [](std::span<int>) {});
+    for (int i = 0; i < 10; ++i) items.push(i, partition_key{0});
+    for (std::size_t limit = 30; limit < 33; ++limit) items.update_options({.capacity = limit});
+    std::size_t accepted = 10;
+    while (items.push(1, partition_key{0}) == write_status::accepted) ++accepted;
+    CHECK(accepted == 20);
+}
+
+TEST_CASE("limits: several stripes have one weight, from the change on that limits it, and none after a swap") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto how = one_partition(clock);
+    how.processing_interval = 1h;
+    how.overflow = overflow_policy::reject;
+    weighed_queue<tidefall::producer_order> items(how, [](std::span<int>) {});
+    items.push(6);
+    items.update_options({.capacity_weight = 10});
+    auto const elsewhere = [&](int value) {
+        auto status = write_status::stale;
+        std::thread([&] { status = items.push(value); }).join();
+        return status;
+    };
+    for (int round = 0; round < 3; ++round) {
+        CHECK(elsewhere(6) == write_status::full);
+        CHECK(elsewhere(4) == write_status::accepted);
+        clock->advance(0s);
+        CHECK(items.size() == 0);
+        CHECK(items.push(6) == write_status::accepted);
+    }
+}
+
+TEST_CASE("limits: the oldest values go only for what goes over a limit, by number or by weight") {
+    auto const clock = tidefall::make_manual_runtime();
+    std::vector<int> back;
+    std::vector<write_status> inside;
+    auto how = one_partition(clock, 100);
+    how.processing_interval = 1s;
+    how.capacity = 3;
+    how.capacity_weight = 20;
+    how.overflow = overflow_policy::drop_oldest;
+    weighed_queue<>* self = nullptr;
+    weighed_queue<> items(
+        how, [](std::span<int>) {},
+        [&](std::span<int> some, tidefall::failure const&) {
+            back.insert(back.end(), some.begin(), some.end());
+            inside.push_back(self->push(20));  // which would have others go in turn
+        });
+    self = &items;
+    for (int const one : {5, 6, 9}) CHECK(items.push(one) == write_status::accepted);
+    CHECK(back.empty());  // both limits are kept
+    CHECK(items.push(1) == write_status::accepted);
+    CHECK(back == std::vector{5});
+    CHECK(items.push(10) == write_status::accepted);
+    CHECK(back == std::vector{5, 6});
+    CHECK(items.stats().pending_weight == 20);
+    CHECK(inside == std::vector{write_status::full, write_status::full});
+    clock->advance(1s);  // the first write has planned a tick
+    CHECK(items.stats().processed == 3);
+    check_conservation(items.stats());
+}
+
+TEST_CASE("limits: what is not inserted weighs nothing") {
+    struct moves_or_not {
+        explicit moves_or_not(bool throws) : fails(throws) {}
+        moves_or_not(moves_or_not&& other) : fails(other.fails) {
+            if (fails) throw std::runtime_error("not moved");
+        }
+        bool fails;
+    };
+    constexpr auto weight = [](moves_or_not const&) -> std::size_t { return 6; };
+    auto const clock = tidefall::make_manual_runtime();
+    auto how = one_partition(clock);
+    how.processing_interval = 1h;
+    how.capacity_weight = 12;
+    how.overflow = overflow_policy::reject;
+    queue<moves_or_not, tidefall::producer_order, weighed_by<weight>> items(how, [](std::span<moves_or_not>) {});
+    CHECK(items.push(moves_or_not(false)) == write_status::accepted);
+    CHECK_THROWS_WITH(items.push(moves_or_not(true)), "not moved");
+    CHECK(items.push(moves_or_not(false)) == write_status::accepted);
+    CHECK(items.push(moves_or_not(false)) == write_status::full);
+}
+
+TEST_CASE("limits: where the oldest make room by weight the first write plans a tick as any other") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto how = one_partition(clock);
+    how.processing_interval = 1s;
+    how.capacity_weight = 20;
+    how.overflow = overflow_policy::drop_oldest;
+    weighed_queue<> items(how, [](std::span<int>) {});
+    items.push(5);
+    clock->advance(1s);
+    CHECK(items.stats().processed == 1);
+}
+
+TEST_CASE("limits: a write that finds no room by weight drains its own partition, whatever waits in all") {
+    auto const clock = tidefall::make_manual_runtime();
+    weighed_queue<> items({.partitions = 2,
+                           .processing_interval = 1h,
+                           .capacity_weight = 10,
+                           .total_capacity = 5,
+                           .overflow = overflow_policy::reject,
+                           .runtime = clock},
+                          [](std::span<int>) {});
+    auto const keys = keys_of_partitions(items);
+    CHECK(items.push(10, partition_key{keys[0]}) == write_status::accepted);
+    CHECK(items.push(1, partition_key{keys[1]}) == write_status::accepted);
+    CHECK(items.push(5, partition_key{keys[0]}) == write_status::full);
+    clock->advance(0s);
+    CHECK(items.partition(0).size() == 0);
+    CHECK(items.partition(1).size() == 1);
+}
+
+TEST_CASE("limits: a bulk write changes what a full map holds") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::hash_map<int, int> map({.partitions = 1,
+                                      .processing_interval = 1h,
+                                      .capacity = 2,
+                                      .overflow = overflow_policy::reject,
+                                      .runtime = clock},
+                                     [](std::span<tidefall::entry<int, int>>) {});
+    std::vector<std::pair<int, int>> const pairs{{1, 1}, {2, 2}};
+    CHECK(map.put_all(pairs) == 2);
+    CHECK(map.put_all(std::vector<std::pair<int, int>>{{1, 3}, {2, 4}}) == 2);
+    CHECK(map.get(1) == 3);
+    CHECK(map.get(2) == 4);
+    CHECK(map.put(3, 3) == write_status::full);
 }

@@ -11,9 +11,11 @@
 #include <atomic>
 #include <limits>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -113,6 +115,73 @@ TEST_CASE("memory: with threads a warm drain allocates nothing either") {
               pushed += 1000;
               while (processed != pushed) std::this_thread::yield();
           }) == 0);
+}
+
+TEST_CASE("memory: what serves a batch that waits, or is out, serves others after it") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::options how{.partitions = 1, .processing_batch_size = 10, .runtime = clock};
+    SECTION("offered again") {
+        tidefall::queue<int> items(how, [](std::span<int const>, tidefall::batch_info const& info) {
+            tidefall::batch_result result;
+            if (info.attempt == 1 && info.index != 1) result.reject_from(0);
+            return result.retry_after(1s);
+        });
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < 35; ++i) items.push(i);
+                  clock->advance(10s);
+              }) == 0);
+    }
+    SECTION("kept and offered again, while others are completed in their calls") {
+        how.max_in_flight = 2;
+        std::vector<tidefall::async_batch<int>> out;
+        out.reserve(10);
+        tidefall::queue<int> items(how, [&](tidefall::async_batch<int> batch) {
+            if (batch.info().index == 0 && batch.info().attempt == 1) return out.push_back(std::move(batch));
+            batch.complete();
+        });
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < 35; ++i) items.push(i);
+                  clock->advance(5s);
+                  tidefall::batch_result again;
+                  again.reject_from(0);
+                  out.front().complete(again.retry_after(1s));
+                  out.clear();
+                  clock->advance(2s);
+              }) == 0);
+        CHECK(items.stats().in_flight == 0);
+    }
+    SECTION("completed in its call") {
+        tidefall::queue<int> items(how, [](tidefall::async_batch<int> batch) { batch.complete(); });
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < 35; ++i) items.push(i);
+                  clock->advance(5s);
+              }) == 0);
+    }
+    SECTION("completed later") {
+        how.max_in_flight = 3;
+        std::vector<tidefall::async_batch<int>> out;
+        out.reserve(10);
+        tidefall::queue<int> items(how, [&](tidefall::async_batch<int> batch) { out.push_back(std::move(batch)); });
+        CHECK(allocations_when_warm([&] {
+                  for (int i = 0; i < 35; ++i) items.push(i);
+                  do {
+                      clock->advance(5s);
+                      for (auto& one : out) one.complete();
+                      out.clear();
+                      clock->advance(0s);
+                  } while (!out.empty());
+              }) == 0);
+    }
+}
+
+TEST_CASE("memory: the first batch of a partition allocates nothing") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<int> items({.partitions = 1, .runtime = clock}, [](std::span<int>) {});
+    items.push(1);
+    auto const before = allocated().count;
+    clock->advance(5s);
+    CHECK(allocated().count == before);
+    CHECK(items.stats().processed == 1);
 }
 
 TEST_CASE("memory: a refused push allocates nothing") {

@@ -236,6 +236,48 @@ TEST_CASE("partition full: each partition tells for itself") {
     CHECK(items.stats().refused == 1'000 - 12);
 }
 
+TEST_CASE("partition full: of one that is full by itself, room in all partitions together is not the end") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const told = std::make_shared<fullness>();
+    std::vector<tidefall::async_batch<int>> kept;
+    tidefall::queue<int> items({.partitions = 2,
+                                .processing_interval = 1h,
+                                .capacity = 2,
+                                .total_capacity = 3,
+                                .overflow = overflow_policy::reject,
+                                .telemetry = told,
+                                .runtime = clock},
+                               [&](tidefall::async_batch<int> batch) { kept.push_back(std::move(batch)); });
+    std::vector<tidefall::partition_key<int>> keys;
+    for (int key = 0; keys.size() < 2; ++key) {
+        if (items.partition_of(key) == keys.size()) keys.emplace_back(key);
+    }
+    auto const rooms_of = [&](std::size_t partition) {
+        auto const rooms = told->rooms();
+        return std::count_if(rooms.begin(), rooms.end(), [&](auto const& one) { return one.partition == partition; });
+    };
+    // The first is full for want of room in all.
+    for (int i = 0; i < 2; ++i) CHECK(items.push(i, keys[1]) == write_status::accepted);
+    CHECK(items.push(0, keys[0]) == write_status::accepted);
+    CHECK(items.push(1, keys[0]) == write_status::full);
+    clock->advance(0s);
+    CHECK(rooms_of(0) == 1);
+    REQUIRE(kept.size() == 2);
+    kept.erase(kept.begin() + (kept[0].info().partition == 0 ? 1 : 0));  // that of the second is over
+    // Then by itself, while its batch is out.
+    for (int i = 0; i < 2; ++i) CHECK(items.push(i, keys[0]) == write_status::accepted);
+    CHECK(items.push(2, keys[0]) == write_status::full);
+    CHECK(items.push(2, keys[1]) == write_status::accepted);
+    CHECK(items.push(3, keys[1]) == write_status::full);
+    clock->advance(0s);
+    CHECK(items.partition(1).size() == 0);
+    CHECK(rooms_of(1) == 1);
+    CHECK(rooms_of(0) == 1);
+    kept.clear();
+    clock->advance(0s);
+    CHECK(rooms_of(0) == 2);
+}
+
 TEST_CASE("partition full: whatever makes the swap ends it") {
     stage const on;
     tidefall::queue<int> items(on.holding(2, overflow_policy::reject), ignore<int>);

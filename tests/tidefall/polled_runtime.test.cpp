@@ -147,6 +147,73 @@ TEST_CASE("polled: whoever brings the deadline forward tells, once, and not who 
     items.reset();
 }
 
+TEST_CASE("polled: who polls is told nothing by what it does itself, and then as anybody else") {
+    int earlier = 0;
+    auto const polled = tidefall::make_polled_runtime([&] { ++earlier; });
+    auto how = on(polled);
+    how.drain_threshold = 1;
+    int_queue second(how, [](std::span<int>) {});
+    int_queue first(how, [&](std::span<int>) {
+        static_cast<void>(polled->next_deadline());
+        second.push(1);
+    });
+    first.push(1);
+    auto const before = earlier;
+    CHECK(polled->poll() == 1);
+    CHECK(polled->poll() == 1);
+    CHECK(earlier == before);
+    static_cast<void>(polled->next_deadline());
+    second.push(2);
+    CHECK(earlier == before + 1);
+}
+
+TEST_CASE("polled: a job that another one has done is none") {
+    auto const polled = tidefall::make_polled_runtime();
+    auto how = on(polled);
+    how.drain_threshold = 1;
+    int_queue second(how, [](std::span<int>) {});
+    int_queue first(how, [&](std::span<int>) { second.flush(); });
+    first.push(1);
+    second.push(1);
+    CHECK(polled->poll() == 1);
+    CHECK(second.stats().processed == 1);
+}
+
+TEST_CASE("polled: what is rejected is offered again behind what is queued") {
+    auto const polled = tidefall::make_polled_runtime();
+    auto how = on(polled);
+    how.drain_threshold = 1;
+    std::string calls;
+    auto const again = [] {
+        tidefall::batch_result result;
+        result.reject_from(0);
+        return result.retry_after(0s);
+    };
+    int_queue second(how, [&](std::span<int>) { calls += " second"; });
+    SECTION("a call that returns what it says") {
+        int_queue first(how, [&](std::span<int const>, tidefall::batch_info const& info) {
+            calls += " first";
+            return info.attempt == 1 ? again() : tidefall::batch_result();
+        });
+        first.push(1);
+        second.push(1);
+        while (polled->poll() > 0) {
+        }
+    }
+    SECTION("a call that completes its batch") {
+        int_queue first(how, [&](tidefall::async_batch<int> batch) {
+            calls += " first";
+            if (batch.info().attempt == 1) return batch.complete(again());
+            batch.complete();
+        });
+        first.push(1);
+        second.push(1);
+        while (polled->poll() > 0) {
+        }
+    }
+    CHECK(calls == " first second first");
+}
+
 TEST_CASE("polled: batches that are completed on other threads bring the deadline forward, and timeouts are seen") {
     std::atomic<int> earlier{0};
     auto const polled = tidefall::make_polled_runtime([&] { ++earlier; });

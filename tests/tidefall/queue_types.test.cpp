@@ -225,3 +225,33 @@ TEST_CASE("queue: emplace takes numbers of other types for an aggregate, as pare
     items.flush();
     CHECK(seen == std::vector<std::string>{"2ms", "3s"});
 }
+
+TEST_CASE("queue: a batch whose values lie side by side is handed out where they were written") {
+    struct counts_moves {
+        explicit counts_moves(int* all) : moves(all) {}
+        counts_moves(counts_moves&& other) noexcept : moves(other.moves) { ++*moves; }
+        counts_moves& operator=(counts_moves&&) = delete;
+        ~counts_moves() = default;
+        int* moves;
+    };
+    auto const clock = tidefall::make_manual_runtime();
+    int moves = 0;
+    std::size_t values = 0;
+    auto const count = [&](std::span<counts_moves> batch) { values += batch.size(); };
+    auto const check = [&](auto&& items) {
+        for (int i = 0; i < 9; ++i) items.emplace(&moves);
+        auto const when_written = moves;
+        items.flush();
+        CHECK(values == 9);
+        CHECK(moves == when_written);
+    };
+    SECTION("cut by number") {
+        check(tidefall::queue<counts_moves>(one_partition(clock, 3), count));
+    }
+    SECTION("cut by weight") {
+        constexpr auto weight = [](counts_moves const&) -> std::size_t { return 1; };
+        auto how = one_partition(clock, 100);
+        how.processing_batch_weight = 3;
+        check(tidefall::queue<counts_moves, tidefall::insertion_order, tidefall::weighed_by<weight>>(how, count));
+    }
+}

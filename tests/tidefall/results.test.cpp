@@ -424,8 +424,11 @@ TEST_CASE("results: what a stop drops while its batch is sorted out is returned 
     auto const clock = tidefall::make_manual_runtime();
     std::vector<std::pair<int, failure_reason>> returned;
     std::optional<tidefall::queue<heavy>> items;
+    auto const log = std::make_shared<tests::event_log>();
+    auto how = one_partition(clock);
+    how.telemetry = log;
     items.emplace(
-        one_partition(clock),
+        how,
         [](std::span<heavy const>, batch_info const&) {
             batch_result result;
             result.refuse(0);
@@ -444,6 +447,7 @@ TEST_CASE("results: what a stop drops while its batch is sorted out is returned 
     tests::fault::disarm();
     CHECK(returned == std::vector<std::pair<int, failure_reason>>{
                           {0, failure_reason::rejected}, {2, failure_reason::stopped}, {4, failure_reason::stopped}});
+    for (auto const& line : log->lines()) CHECK_FALSE(line.starts_with("processing_exception"));  // of no value
     auto const s = items->stats();
     CHECK(s.processed == 2);
     CHECK(s.failed == 1);
@@ -459,14 +463,18 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             std::vector<int> returned;
             std::vector<int> taken;
             int calls = 0;
+            std::size_t by_exception = 0;
+            auto const log = std::make_shared<tests::event_log>();
             auto const alive_before = tests::alive::count;
             {
                 auto how = one_partition(clock, 6);
                 how.processing_interval = 1s;
+                how.telemetry = log;
                 tidefall::queue<heavy> items(
                     how,
                     [&](std::span<heavy const> batch, batch_info const&) {
                         ++calls;
+                        CHECK_FALSE(batch.empty());
                         batch_result result;
                         if (calls == 1) {
                             result.reject(1);
@@ -483,7 +491,9 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
                         }
                         return result;
                     },
-                    [&](std::span<heavy> values, tidefall::failure const&) {
+                    [&](std::span<heavy> values, tidefall::failure const& why) {
+                        CHECK(why.reason != failure_reason::stopped);
+                        if (why.reason == failure_reason::exception) by_exception += values.size();
                         for (auto const& one : values) returned.push_back(one.number());
                     });
                 for (int i = 0; i < 8; ++i) items.emplace(i);
@@ -500,6 +510,9 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             std::sort(all.begin(), all.end());
             CHECK(all == numbers(0, 8));
             CHECK(tests::alive::count == alive_before);
+            auto const told = log->lines();
+            auto const of_exception = [](std::string const& line) { return line.starts_with("processing_exception"); };
+            CHECK(std::any_of(told.begin(), told.end(), of_exception) == (by_exception > 0));
         }
     }
 }

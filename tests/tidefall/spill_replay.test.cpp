@@ -162,6 +162,66 @@ TEST_CASE("spill: what a deadline drops, what timed out and what made room is in
     CHECK(fs::exists(path));
 }
 
+TEST_CASE("spill: after a call that took too long, and went through all the same, nothing goes back") {
+    temporary_directory const directory;
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<event_log>();
+    sink to{.away = true};
+    auto const spill = open_spill<int>(directory / "spill", encode, decode);
+    auto how = one_partition(clock, 100);
+    how.processing_timeout = 1s;
+    how.telemetry = log;
+    bool is_slow = false;
+    items_queue items(how,
+                      with_spill(
+                          [&](std::span<int const> batch, batch_info const& info) {
+                              if (is_slow) clock->advance(1s);
+                              to(batch, info);
+                          },
+                          spill),
+                      [](std::span<int>, tidefall::failure const&) {});
+    items.push(1);
+    items.flush();
+    auto const lines = log->lines();
+    CHECK(std::count(lines.begin(), lines.end(), "values_spilled 0 1") == 1);
+    to.away = false;
+    is_slow = true;
+    to.calls.clear();
+    items.push(2);
+    items.flush();
+    CHECK(to.calls == std::vector<std::string>{"2:1"});
+    is_slow = false;
+    items.push(3);
+    items.flush();
+    CHECK(to.calls == std::vector<std::string>{"2:1", "3:1", "0:1"});
+    CHECK(to.stored == std::vector{2, 3, 1});
+}
+
+TEST_CASE("spill: once a stop's deadline has passed in a call that went through, nothing goes back") {
+    temporary_directory const directory;
+    auto const clock = tidefall::make_manual_runtime();
+    sink to{.away = true};
+    auto const spill = open_spill<int>(directory / "spill", encode, decode);
+    bool is_slow = false;
+    items_queue items(one_partition(clock, 100),
+                      with_spill(
+                          [&](std::span<int const> batch, batch_info const& info) {
+                              if (is_slow) clock->advance(2s);
+                              to(batch, info);
+                          },
+                          spill),
+                      spill->undelivered());
+    items.push(1);
+    items.flush();
+    to.away = false;
+    is_slow = true;
+    to.calls.clear();
+    items.push(2);
+    CHECK(items.stop(1s).processed == 1);
+    CHECK(to.calls == std::vector<std::string>{"2:1"});
+    CHECK(in_file(directory / "spill") == std::vector{1});
+}
+
 TEST_CASE("spill: what the file holds goes back, a batch of it after each that went through") {
     temporary_directory const directory;
     auto const path = directory / "spill";

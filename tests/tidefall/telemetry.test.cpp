@@ -6,9 +6,14 @@
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/telemetry.hpp>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -213,6 +218,36 @@ BUFFER_TEST_CASE("telemetry: a drain that was requested keeps the trigger that c
     clock->advance(5s);
     CHECK(log->lines() == lines{"processing_start 0 1 flush", "processing_stop 0 1", "processing_start 0 2 threshold",
                                 "processing_stop 0 2", "processing_start 0 1 interval", "processing_stop 0 1"});
+}
+
+TEST_CASE("telemetry: a drain that was paused and is dropped stops") {
+    auto const clock = tidefall::make_manual_runtime();
+    auto const log = std::make_shared<tests::event_log>();
+    auto how = tests::one_partition(clock, 1);
+    how.telemetry = log;
+    tidefall::queue<int> items(how, [&](std::span<int>) { clock->advance(10ms); });
+    for (int i = 0; i < 3; ++i) items.push(i);
+    CHECK_FALSE(items.flush(5ms).complete);
+    CHECK(items.stop(0s).dropped == 2);
+    auto const told = log->lines();
+    CHECK(std::count(told.begin(), told.end(), "processing_stop 0 3") == 1);
+}
+
+TEST_CASE("telemetry: of the notes that stops give the first is told") {
+    struct hook final : tidefall::telemetry_hook {
+        void on_partition_stop(tidefall::partition_stop const& e) override {
+            notes.emplace_back(e.note);
+            if (at_first) std::thread(std::exchange(at_first, nullptr)).join();
+        }
+        std::vector<std::string> notes;
+        std::function<void()> at_first;
+    };
+    auto const told = std::make_shared<hook>();
+    tidefall::queue<int> items({.partitions = 2, .telemetry = told, .runtime = tidefall::make_manual_runtime()},
+                               [](std::span<int>) {});
+    told->at_first = [&] { items.stop(1s, "second"); };
+    items.stop(1s, "first");
+    CHECK(told->notes == std::vector<std::string>{"first", "first"});
 }
 
 BUFFER_TEST_CASE("telemetry: a drain that was dropped before it began neither starts nor stops", EVERY_BUFFER) {

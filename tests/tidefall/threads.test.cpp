@@ -193,6 +193,18 @@ TEST_CASE("threads: a call that takes too long is waited for where no thread can
 }
 
 #if defined(__GLIBCXX__)
+TEST_CASE("threads: a worker's thread that has ended is joined when others are started") {
+    tidefall::queue<int> items(
+        {.partitions = 1, .processing_interval = 1h, .unheard = tidefall::unheard_action::ignore},
+        [](std::span<int>) { pthread_exit(nullptr); });
+    auto const before = thread_starts_so_far().joined;
+    for (int i = 0; i < 1000 && thread_starts_so_far().joined == before; ++i) {
+        items.push(i);
+        items.flush();
+    }
+    CHECK(thread_starts_so_far().joined > before);
+}
+
 TEST_CASE("threads: a worker that ends, and cannot be replaced at once, is replaced later") {
     tests::latch processed;
     tidefall::queue<int> items(

@@ -81,7 +81,7 @@ public:
         call_return result{.late = call.is_late(), .taken_over = stop_.is_expired(), .is_given_up = call.is_given_up()};
         call.leave();
         if (result.late) {
-            if (here != nullptr) schedule_.jobs.late_call_returned(*here);
+            schedule_.jobs.late_call_returned(*here);  // only a worker's call is abandoned before it returns
             if (call.is_finished()) {
                 forget_late(call);
             } else {
@@ -130,15 +130,13 @@ public:
 
     /// It went on beside the drain, and what it had was returned.
     void late_call_returned(call_in_progress& call) noexcept {
-        if (auto* const here = schedule_.worker_here()) schedule_.jobs.late_call_returned(*here);
+        schedule_.jobs.late_call_returned(*schedule_.worker_here());
         lock_guard const lock(mutex_);
         call.leave();
-        ledger_.late_call_returned(call.size());
         forget_late(call);
     }
     void late_batch_completed(call_in_progress& call) noexcept {
         lock_guard const lock(mutex_);
-        ledger_.late_call_returned(call.size());
         call.finish();
         if (!call.is_inside()) forget_late(call);
     }
@@ -193,7 +191,9 @@ private:
                 .duration = result.duration};
     }
 
+    /// Its batch has an outcome, and nobody is in its call: until then the destructor of the buffer waits for it.
     void forget_late(call_in_progress& call) noexcept {
+        ledger_.late_call_returned(call.size());
         if (call.is_counted_late()) --late_batches_;
         call.forget();
         calls_.put_aside(call);

@@ -84,7 +84,7 @@ public:
     }
 
     /// Moves those of that kind side by side and hands them out, for the caller to destroy; all others have gone. Where
-    /// a move throws, `each_stranded` has all of them.
+    /// a move throws, `each_stranded` has all of them, an empty run among them.
     std::span<V> gather(of_value which) {
         first_ = end_ = next_ = find(0, which);
         for (; next_ < batch_.size(); next_ = find(next_ + 1, which)) {
@@ -98,7 +98,7 @@ public:
     }
     template <typename F>
     void each_stranded(of_value which, F f) noexcept {
-        if (first_ < end_) f(batch_.subspan(first_, end_ - first_));
+        f(batch_.subspan(first_, end_ - first_));
         each_run_from(next_, which, f);
     }
 

@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <exception>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -84,7 +83,6 @@ public:
 
     /// Emits processing_exception with the message of what was thrown.
     void tell_exception(processing_exception event) noexcept {
-        if (!hook_) return;
         with_message_of(event.error, [&](std::string_view message) {
             event.message = message;
             tell(&telemetry_hook::on_processing_exception, event);
@@ -94,7 +92,7 @@ public:
     /// Hands values to `undelivered`.
     void return_undelivered(std::span<value_type> values, failure const& why) noexcept {
         if (values.empty()) return;
-        if (says_unheard_) say_unheard(values.size(), why.reason, why.error);
+        say_unheard(values.size(), why.reason, why.error);
         if (!undelivered_) return;
         inside_callback const inside(this_thread, this);
         if (thrown_by([&] { undelivered_->receive(values, why); })) count_hook_failure();
@@ -108,11 +106,10 @@ public:
             constexpr char const* reasons[] = {"failed: ", "failed: the call took longer than processing_timeout",
                                                "dropped to make room for newer ones", "dropped at the deadline of stop",
                                                "rejected by the processor"};
-            auto const why = static_cast<std::size_t>(reason);
             std::fprintf(stderr,
                          "tidefall: buffer \"%s\": %zu value%s %s%.*s. There is neither undelivered nor telemetry to "
                          "tell, so this line stands for all that follow (options::unheard).\n",
-                         name.c_str(), size, size == 1 ? "" : "s", reasons[why < std::size(reasons) ? why : 0],
+                         name.c_str(), size, size == 1 ? "" : "s", reasons[static_cast<std::size_t>(reason)],
                          reason == failure_reason::exception ? static_cast<int>(message.size()) : 0, message.data());
         });
     }

@@ -96,8 +96,9 @@ public:
                 case order::offer: take_again(*next.call); break;
             }
             bool const is_cut = next.what == order::cut;
-            if (auto const error = thrown_by_tables([&] { make_batch(next, whole); })) {
-                is_cut ? fail_fresh(error) : fail_again(error);
+            // One that is offered again is ready, and so is its token: of those that were stopped none is.
+            if (auto const error = is_cut ? thrown_by_tables([&] { make_batch(next, whole); }) : nullptr) {
+                fail_fresh(error);
                 continue;
             }
             if (auto const done = deliver(whole ? next.size : batch_->size(), is_cut, whole)) return *done;
@@ -140,7 +141,6 @@ private:
     void make_batch(next_step const& next, bool whole) {
         if (batch_ == nullptr) get_batch();
         renew_signal();
-        if (next.what == next_step::order::offer) return;
         if (whole) {
             batch_->fill({}, tables_);
             tables_->merge();
@@ -173,7 +173,7 @@ private:
     /// So many values at most, and no more than weigh so much, but one at least.
     void cut_by_weight(std::size_t size, std::size_t limit) requires(weighed<Table>) {
         std::size_t weight = 0;
-        for (std::size_t count = 0; count < size;) {
+        for (std::size_t count = 0;;) {
             auto const ahead = tables_->look_ahead();
             auto const fitting = fit(ahead.first((std::min)(ahead.size(), size - count)), limit, weight, count == 0);
             bool const is_full = fitting < ahead.size() || count + fitting == size;
@@ -245,8 +245,8 @@ private:
 
     /// What follows a batch that has its outcome: a call without values of its own, with a name of no batch.
     std::optional<outcome> follow_up() {
+        // Its token was not stopped, but by a stop whose deadline has passed: then there is no call.
         auto const said = std::exchange(batch_->result(), {});
-        if (thrown_by_tables([&] { renew_signal(); })) return std::nullopt;  // it comes with a later batch
         batch_->fill({}, tables_);
         auto const entry = control_.enter_call(*batch_, 0, true);
         if (!entry.ticket) return expired(entry.lost);
@@ -296,7 +296,7 @@ private:
     std::optional<outcome> after(settlement const& settled) noexcept {
         if (settled.is_gone) batch_ = nullptr;
         switch (settled.rest) {
-            case call_end::owner::late: has_lost_drain_ = true; return outcome::abandoned;
+            case call_end::owner::late: return outcome::abandoned;
             case call_end::owner::taken_over: return outcome::taken_over;
             case call_end::owner::mine: break;
         }
@@ -329,7 +329,6 @@ private:
             report_.threw_without_batch(error);
         }
         if (returned.late) {
-            has_lost_drain_ = true;
             core_.changed();
             return outcome::abandoned;
         }
@@ -344,8 +343,8 @@ private:
     void leave_drain(std::optional<outcome> done) noexcept {
         if (done == outcome::abandoned) return;
         is_taken_over_ = done == outcome::taken_over;
-        has_lost_drain_ = true;
         if (is_taken_over_) return;
+        has_lost_drain_ = true;
         control_.hand_over();
         core_.changed();
     }
@@ -357,12 +356,6 @@ private:
         report_.threw(error, size, nanoseconds::zero());
         return_rest(failure_reason::exception, error);
         report_.return_all_of(*tables_, failure_reason::exception, error);
-    }
-    void fail_again(std::exception_ptr const& error) noexcept {
-        auto const size = control_.fail_again(batch_->size());
-        if (size == 0) return;
-        report_.threw(error, size, nanoseconds::zero());
-        return_rest(failure_reason::exception, error);
     }
 
     void renew_signal() {
@@ -381,7 +374,7 @@ private:
     std::span<value_type> loose_;  ///< taken to be gathered; empty but after a throw
     batch_info info_;              ///< of the drain
     std::size_t lost_ = 0;
-    bool has_lost_drain_ = false;  ///< another worker has gone on
+    bool has_lost_drain_ = false;  ///< another worker goes on, and this one has a batch at hand
     bool is_taken_over_ = false;
 };
 

@@ -73,7 +73,7 @@ public:
             if (!stop_.is_closed()) note_first_write();  // by the interval that held when it was written
             plan_.change_interval(*update.processing_interval, schedule_.now(), tables_.waiting() > 0,
                                   ledger_.swaps() > 0);
-            if (!stop_.is_closed()) set_alarm();
+            set_alarm();
         }
         return tables_.change_limits(update, leases_anew);
     }
@@ -238,7 +238,6 @@ public:
     bool tick(time_point now) noexcept {
         wake_up worker(*this);
         lock_guard const lock(mutex_);
-        if (stop_.is_closed()) return false;
         if (plan_.take_retry(now)) {
             if (auto* const first = calls_.first_waiting(); first && first->again_at() <= now) first->set_due();
         }

@@ -25,7 +25,7 @@ public:
         assert(rest() == 0);
         now_.taken += size;
         swapped_ = fresh_ = size;
-        if (size > 0) ++swaps_;
+        ++swaps_;
     }
     void hand_to_call(std::size_t size) noexcept { move_to_call(fresh_, size); }
     void hand_to_call_again(std::size_t size) noexcept { move_to_call(again_, size); }

@@ -88,7 +88,7 @@ protected:
             schedule_.jobs.queue_up(task_);
             worker.set_due();
         }
-        if (!stop_.is_closed()) set_alarm();
+        set_alarm();
     }
 
     // ---- a drain without a worker

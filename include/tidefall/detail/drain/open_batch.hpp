@@ -123,10 +123,8 @@ private:
             sort_out(threw, error, [&](call_outcome const& came) { return control_.complete(*this, ticket_, came); });
         if (end.rest == call_end::owner::late) {
             control_.late_batch_completed(*this);
-        } else if (end.offers_again) {
-            put_off();
         } else {
-            finish();
+            put_off();
         }
         core_.changed();
     }
@@ -138,7 +136,7 @@ private:
         static_cast<void>(control_.end_drain());  // a stop expired, and whoever did that announced the end
     }
 
-    /// What is to be offered again lies ready: it waits for its time. False if it was dropped instead.
+    /// What is to be offered again, if anything, lies ready: it waits for its time. False if it was dropped instead.
     bool put_off() noexcept {
         if (!values_.empty()) {
             if (control_.offer_again(*this)) return true;

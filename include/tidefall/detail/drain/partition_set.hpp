@@ -67,7 +67,6 @@ public:
         lock_guard const lock(total_changes_);
         bool const anew = core_->total.change(*update.total_capacity);
         for (auto const& one : all_) one->apply(update, anew);
-        if (!core_->total.exists()) return;
         if (core_->total.take_slack()) give_back_slack();
         if (core_->total.is_reached()) start_drains();
     }
@@ -117,20 +116,16 @@ public:
     /// Closes each and waits for its end until that time; then what waits is dropped. Every call has the same report.
     drain_report stop(time_point by) const {
         close(by);
-        bool in_time = true;
         for (auto const& one : all_) {
             auto const& control = one->control_;
             auto const ended = [&] { return control.has_ended(); };
             if (core_->wait_until(ended, [&] { return control.stop_deadline(); })) continue;
             one->expire();
-            in_time = false;
         }
-        if (!in_time) {
-            // A worker that was sorting, or returning values, ends that; it should not take long.
-            auto const bound = later(core_->schedule->now(), grace);
-            for (auto const& one : all_) {
-                core_->wait_until([&] { return one->control_.has_ended(); }, [&] { return bound; });
-            }
+        // A worker that was sorting, or returning values, ends that; it should not take long.
+        auto const bound = later(core_->schedule->now(), grace);
+        for (auto const& one : all_) {
+            core_->wait_until([&] { return one->control_.has_ended(); }, [&] { return bound; });
         }
         return core_->settle_report([&] {
             drain_report report;
@@ -147,7 +142,6 @@ public:
     /// After a stop: waits for the calls that run all the same, and the batches that are out. After so long it says so.
     /// A manual runtime leaves such batches.
     void wait_for_calls(nanoseconds until_said) const noexcept {
-        if (!is_in_use()) return;
         for (auto const& one : all_) one->stop_running_call();
         bool const leaves_batches = core_->schedule->manual();  // nobody else has the time in which they end
         auto const ended = [&] { return leaves_batches ? !is_running() : !is_in_use(); };

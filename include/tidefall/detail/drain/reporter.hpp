@@ -27,14 +27,12 @@ public:
     [[nodiscard]] std::size_t partition() const noexcept { return partition_; }
 
     void partition_started() noexcept {
-        if (!core_.observed()) return;
         started_ = now();
         core_.tell(&telemetry_hook::on_partition_start,
                    {.buffer = core_.name, .partition = partition_, .system_time = wall_clock::now()});
     }
 
     void partition_stopped(stop_reason reason) noexcept {
-        if (!core_.observed()) return;
         core_.tell(&telemetry_hook::on_partition_stop, {.buffer = core_.name,
                                                         .partition = partition_,
                                                         .duration = now() - started_,
@@ -66,7 +64,6 @@ public:
     void threw(std::exception_ptr const& error, std::size_t size, nanoseconds duration) noexcept {
         if (size == 0) return;
         core_.say_unheard(size, failure_reason::exception, error);
-        if (!core_.observed()) return;
         core_.tell_exception({.buffer = core_.name,
                               .partition = partition_,
                               .duration = duration,
@@ -78,7 +75,6 @@ public:
 
     /// A call threw whose batch ends otherwise.
     void threw_without_batch(std::exception_ptr const& error) noexcept {
-        if (!core_.observed()) return;
         core_.tell_exception(
             {.buffer = core_.name, .partition = partition_, .monotonic_time = now(), .error = error, .size = 0});
     }
@@ -91,7 +87,6 @@ public:
     void failed(failure_reason reason, std::size_t size, std::exception_ptr const& error = nullptr) noexcept {
         if (size == 0) return;
         core_.say_unheard(size, reason, error);
-        if (!core_.observed()) return;
         core_.tell(&telemetry_hook::on_processing_failed, {.buffer = core_.name,
                                                            .partition = partition_,
                                                            .system_time = wall_clock::now(),
@@ -101,7 +96,6 @@ public:
 
     /// So many values are offered again.
     void retried(std::exception_ptr const& error, std::size_t size, std::size_t attempt, nanoseconds delay) noexcept {
-        if (!core_.observed()) return;
         core_.tell(&telemetry_hook::on_batch_retried, {.buffer = core_.name,
                                                        .partition = partition_,
                                                        .system_time = wall_clock::now(),

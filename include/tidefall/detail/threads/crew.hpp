@@ -43,7 +43,6 @@ public:
             shared_->start(role::watchdog);  // the last, since it starts the workers that are lacking
         } catch (...) {
             shut_down();
-            schedule.timeouts.shut_down();
             for (role const does : {role::timer, role::worker, role::watchdog}) {
                 while (auto* const one = shared_->next(does)) shared_->end(*one, true);
             }
@@ -55,10 +54,7 @@ public:
     crew& operator=(crew const&) = delete;
 
     ~crew() {
-        if (home_.left()) {  // the threads are the parent's
-            leave_forever(shared_);
-            return;
-        }
+        if (home_.left()) return;  // the threads are the parent's, and keep what they share
         shared_->keep_members();
         shut_down();
         bool const from_inside = shared_->schedule->serves_this_thread();
@@ -89,7 +85,7 @@ private:
         // Guarded by the mutex below.
         std::shared_ptr<task> in_hand{};
         bool left = false;
-        bool let_go = false;  ///< detached
+        bool let_go = false;  ///< joined, or not waited for; of the thread that decides that alone
     };
 
     /// Kept alive by each of the threads.
@@ -147,7 +143,6 @@ private:
                     [&](std::shared_ptr<task> due, time_point now) {
                         set(mine, due);
                         due->on_overdue(now);
-                        due.reset();
                         set(mine, nullptr);
                     },
                     [&] { complete(); });
@@ -164,7 +159,6 @@ private:
             while (auto job = schedule->jobs.wait()) {
                 set(mine, job);
                 if (job->run(never)) schedule->jobs.post(*job);
-                job.reset();
                 set(mine, nullptr);
             }
             at_the_end.was_told = true;
@@ -210,8 +204,6 @@ private:
             member& mine;
 
             ~end_of_service() {
-                all.schedule->this_thread().worker = nullptr;
-                all.schedule->this_thread().jobs = nullptr;
                 all.schedule->this_thread().serves = nullptr;
                 lock_guard const lock(all.mutex_);
                 mine.left = true;
@@ -237,7 +229,7 @@ private:
         /// True once the thread has left; false if what it has in hand was abandoned, or has outstayed its deadline.
         bool wait_for(member& one) noexcept {
             for (;;) {
-                std::shared_ptr<task> in_hand;
+                std::shared_ptr<task> in_hand;  // released without the lock
                 {
                     lock_guard const lock(mutex_);
                     if (one.left) return true;
@@ -247,24 +239,16 @@ private:
                 auto const until = in_hand ? in_hand->may_run_until() : never;
                 auto const now = monotonic_clock::now();
                 if (has_passed(until, now)) return false;
-                auto const* const seen = in_hand.get();
-                in_hand.reset();  // without the lock: it may be the last owner
                 unique_lock lock(mutex_);
-                if (one.left || one.in_hand.get() != seen) continue;
+                if (one.left || one.in_hand != in_hand) continue;
                 changed_.wait_until(lock, (std::min)(until, later(now, recheck_interval)));
             }
         }
 
-        /// Joins the thread, or lets it go.
+        /// Joins the thread, or leaves it to `disown`.
         void end(member& one, bool join) {
-            if (join) {
-                one.handle.join();
-            } else {
-                one.handle.detach();
-            }
-            lock_guard const lock(mutex_);
+            if (join) one.handle.join();
             one.let_go = true;
-            if (join) members_.remove_if([&](member const& each) { return &each == &one; });
         }
 
         /// From now on none that has left is collected.
@@ -277,7 +261,6 @@ private:
         void disown() noexcept {
             lock_guard const lock(mutex_);
             disowned_ = true;
-            ending_ = false;
             for (auto& one : members_) {
                 if (one.handle.joinable()) one.handle.detach();
             }
@@ -290,7 +273,7 @@ private:
             if (ending_) return;
             for (auto at = members_.begin(); at != members_.end();) {
                 auto const next = std::next(at);
-                if (at->left && (at->does == role::worker || disowned_)) ended.splice(ended.end(), members_, at);
+                if (at->left && at->does == role::worker) ended.splice(ended.end(), members_, at);
                 at = next;
             }
         }

@@ -114,9 +114,7 @@ public:
         unique_lock lock(mutex_);
         for (;;) {
             if (has_surplus()) {
-                --alive_;
-                // It may have been woken for a job, which another worker has to take.
-                if (!jobs_.empty()) posted_.notify_one();
+                --alive_;  // whoever was asleep when there was one too many was woken, and takes what is queued
                 return nullptr;
             }
             if (!jobs_.empty()) return unlink(*jobs_.front());

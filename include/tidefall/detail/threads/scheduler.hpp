@@ -163,10 +163,6 @@ public:
             move_clock(next);
             all = settle_unless_running();
         }
-        if (all) {
-            move_clock(target);
-            return;
-        }
         for (auto next = timeouts.next(); has_passed(next, target); next = timeouts.next()) {
             move_clock(next);
             sound_timeout();
@@ -218,15 +214,9 @@ private:
             // look below.
             if (settling_.exchange(true, std::memory_order_seq_cst)) return false;
             settling const here{settling_};
-            for (bool busy = true; busy;) {
-                busy = false;
-                while (sound_timeout() || sound_tick()) {
-                }
-                while (auto job = jobs.take()) {
-                    run(std::move(job), never);
-                    busy = true;
-                }
+            while (sound_timeout() || sound_tick()) {
             }
+            while (auto job = jobs.take()) run(std::move(job), never);
         } while (has_passed(next_alarm(), now()) || !jobs.empty());
         return true;
     }

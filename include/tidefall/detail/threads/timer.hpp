@@ -66,10 +66,8 @@ public:
             }
             unique_lock lock(mutex_);
             if (shut_down_) return;
-            now = monotonic_clock::now();
             asleep_until_ = (std::min)(earliest(), later(now, recheck_interval));
             if (asleep_until_ > now) changed_.wait_until(lock, asleep_until_);
-            asleep_until_ = awake;
         }
     }
 
@@ -80,8 +78,6 @@ public:
     }
 
 private:
-    static constexpr time_point awake = (time_point::min)();
-
     [[nodiscard]] time_point earliest() const noexcept { return schedule_.empty() ? never : schedule_.begin()->first; }
 
     member const which_;
@@ -89,9 +85,9 @@ private:
     mutex mutex_;
     condition_variable changed_;
 
-    // Invariant: all below is guarded by mutex_. asleep_until_ is earlier than any time while the thread is awake.
+    // Invariant: all below is guarded by mutex_. While the thread sleeps it is until asleep_until_.
     alarm::schedule schedule_;
-    time_point asleep_until_ = awake;
+    time_point asleep_until_ = (time_point::min)();
     bool shut_down_ = false;
 };
 

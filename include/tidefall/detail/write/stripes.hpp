@@ -84,10 +84,6 @@ public:
     /// Changes the limits, as far as `update` names them; with `leases_anew`, as those of all partitions together begin
     /// or end. Returns which of them is reached now.
     std::optional<drain_trigger> change_limits(options_update const& update, bool leases_anew) noexcept {
-        if (!update.drain_threshold && !update.capacity && !update.drain_threshold_weight && !update.capacity_weight &&
-            !leases_anew) {
-            return std::nullopt;
-        }
         all_locked const locked(*this);
         if (update.drain_threshold) limits_.threshold = update.drain_threshold->value_or(no_limit);
         if (update.capacity) limits_.capacity = update.capacity->value_or(no_limit);
@@ -98,7 +94,7 @@ public:
         // Relaxed: as in stripe_limits::is_leased.
         if (leases_anew) {
             bool const is_limited = limits_.total->exists();
-            if (is_limited) limits_.total->charge(total);
+            limits_.total->charge(total);  // which counts for nothing where there is no limit
             limits_.leased.store(is_limited ? total : no_limit, std::memory_order_relaxed);
         }
         limits_.drain_at = (std::min)(limits_.threshold, limits_.capacity);
@@ -120,7 +116,7 @@ public:
         if (!limits_.is_leased()) return;
         auto const used = count();
         auto const had = limits_.leased.exchange(used, std::memory_order_relaxed);  // as in stripe_limits::is_leased
-        had > used ? limits_.total->give_back(had - used) : limits_.total->charge(used - had);
+        limits_.total->give_back(had - used);  // modulo 2^64: more may be used than was leased
         for (auto& one : stripes_) one.look_at_limits();
     }
 
@@ -281,7 +277,6 @@ private:
         if (!limits_.is_leased()) return;
         // Relaxed: as in stripe_limits::is_leased.
         limits_.total->give_back(limits_.leased.exchange(0, std::memory_order_relaxed));
-        limits_.total->swapped();
         for (auto& one : stripes_) one.look_at_limits();
     }
 

@@ -70,13 +70,11 @@ public:
         return left_.load(std::memory_order_relaxed) <= 0 && !has_slack_.load(std::memory_order_relaxed);
     }
 
-    /// True for the first since the last lease or swap who finds it reached: he has all partitions drain.
+    /// True for the first since the last lease who finds it reached: he has all partitions drain.
     [[nodiscard]] bool asks_for_drains() noexcept { return !has_asked_.exchange(true, std::memory_order_relaxed); }
 
     /// A write was told that there is no room.
     void note_full() noexcept { is_full_.store(true, std::memory_order_relaxed); }
-    /// A partition's tables were exchanged.
-    void swapped() noexcept { has_asked_.store(false, std::memory_order_relaxed); }
     /// True once after `note_full`: the caller tells the partitions' listeners that there is room.
     [[nodiscard]] bool take_full() noexcept {
         return is_full_.load(std::memory_order_relaxed) && is_full_.exchange(false, std::memory_order_relaxed);
