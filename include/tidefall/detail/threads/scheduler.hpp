@@ -163,6 +163,10 @@ public:
             move_clock(next);
             all = settle_unless_running();
         }
+        if (all) {
+            move_clock(target);
+            return;
+        }
         for (auto next = timeouts.next(); has_passed(next, target); next = timeouts.next()) {
             move_clock(next);
             sound_timeout();

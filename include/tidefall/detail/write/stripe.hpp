@@ -104,6 +104,13 @@ struct coalesced_writes<false> {
     void add() noexcept {}
 };
 
+/// When a stripe leans, and to which threads.
+struct lean_state {
+    lean_history history;
+    lean_numbers numbers;
+};
+struct no_lean_state {};
+
 /// A part of a partition with a lock of its own. A stripe is 128 bytes from the next one at least: processors fetch
 /// cache lines in pairs.
 ///
@@ -119,8 +126,7 @@ struct alignas(128) stripe {
 
     bool closed = false;
     stripe_tickets tickets;
-    lean_history history;
-    lean_numbers numbers;
+    [[no_unique_address]] std::conditional_t<leans<Table>, lean_state, no_lean_state> lean;
     std::uint64_t refused = 0;
     std::uint64_t erased = 0;
     std::uint64_t dropped = 0;  ///< to make room
@@ -128,10 +134,10 @@ struct alignas(128) stripe {
     stripe_limits* limits = nullptr;  ///< of the partition
 
     /// For the thread of that number, if it has one.
-    void enter([[maybe_unused]] lean_number lean = 0) noexcept {
+    void enter([[maybe_unused]] lean_number number = 0) noexcept {
         if constexpr (leans<Table>) {
-            if (lock.lock(tickets, lean)) [[unlikely]]
-                history.ended(table.size());
+            if (lock.lock(tickets, number)) [[unlikely]]
+                lean.history.ended(table.size());
         } else {
             lock.lock(tickets);
         }
@@ -139,7 +145,7 @@ struct alignas(128) stripe {
     /// For one who has asked (`stripe_set`).
     void enter_asked() noexcept {
         if constexpr (leans<Table>) {
-            if (lock.lock_asked(tickets)) history.ended(table.size());
+            if (lock.lock_asked(tickets)) lean.history.ended(table.size());
         } else {
             lock.lock_next(tickets);
         }
@@ -152,12 +158,12 @@ struct alignas(128) stripe {
 #endif
     void
     look_at_writer(thread_places::place* mine, std::size_t before) noexcept {
-        if (!history.should_lean(mine, before) || lock.leans() || !process_barrier::is_ready()) return;
+        if (!lean.history.should_lean(mine, before) || lock.leans() || !process_barrier::is_ready()) return;
         // Not where a limit ends it before it has paid.
         if (uneventful < before + writes_worth_a_barrier) return;
-        auto const number = numbers.of_this_thread();
-        history.began(table.size());
-        if (number == 0) return history.ended(table.size());
+        auto const number = lean.numbers.of_this_thread();
+        lean.history.began(table.size());
+        if (number == 0) return lean.history.ended(table.size());
         mine->lean = number;
         mine->owned = this;
         lock.lean_to(number);

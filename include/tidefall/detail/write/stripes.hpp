@@ -44,7 +44,7 @@ public:
         for (std::size_t i = 0; i < stripes_.size(); ++i) {
             if (total > 0) {
                 std::ranges::swap(stripes_[i].table, spare[i]);
-                if constexpr (leans<Table>) stripes_[i].history.filling_ended();
+                if constexpr (leans<Table>) stripes_[i].lean.history.filling_ended();
             }
             if (close) stripes_[i].close();
         }
@@ -191,9 +191,9 @@ public:
 
     /// Frees the memory of tables that are empty.
     void free_memory() noexcept {
-        asker const asked(*this);
         for (auto& one : stripes_) {
-            Table old;  // freed after the lock
+            Table old;  // freed after the locks: keys may be of the user's types
+            asker const asked(*this);
             asked_guard const locked(one);
             if (one.table.size() == 0) std::ranges::swap(one.table, old);
         }
