@@ -9,11 +9,6 @@ Needs matplotlib (apt-get install python3-matplotlib).
 import re
 import sys
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-
 # Okabe and Ito's colours, which all eyes can tell apart.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999"]
 
@@ -25,8 +20,6 @@ def read(lines):
         row = re.match(r"(\d.*?)\s{2,}(\S.*?)\s{2,}(\d+\.\d+)(\s|$)", line)
         if row:
             groups.setdefault(row[1], {})[row[2]] = float(row[3])
-    if not groups:
-        sys.exit("no table of medians in the input")
     return dict(sorted(groups.items(), key=lambda group: (len(re.findall(r"partitions", group[0])), numbers(group[0]))))
 
 
@@ -35,6 +28,11 @@ def numbers(text):
 
 
 def draw(groups, title, path):
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
     names = {name for group in groups.values() for name in group}
     names = sorted(names, key=lambda name: ("tidefall" not in name, name))
     ours = [name for name in names if "tidefall" in name]
@@ -64,6 +62,10 @@ def draw(groups, title, path):
     figure.savefig(path, bbox_inches="tight", facecolor="white", metadata={"Date": None})
 
 
-if len(sys.argv) != 3:
-    sys.exit(__doc__)
-draw(read(sys.stdin), sys.argv[1], sys.argv[2])
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    table = read(sys.stdin)
+    if not table:
+        sys.exit("no table of medians in the input")
+    draw(table, sys.argv[1], sys.argv[2])

@@ -186,6 +186,12 @@ public:
     }
     void drain() { wake_.notify_one(); }
 
+protected:
+    void append(std::span<item const> range) {
+        std::lock_guard const lock(mutex_);
+        written_.insert(written_.end(), range.begin(), range.end());
+    }
+
 private:
     void serve() {
         std::unique_lock lock(mutex_);
@@ -274,6 +280,11 @@ public:
     }
 
 protected:
+    auto range_writer() {
+        return [this, token = std::make_shared<moodycamel::ProducerToken>(queue_)](std::span<item const> range) {
+            queue_.enqueue_bulk(*token, range.data(), range.size());
+        };
+    }
     std::size_t take(item* to, std::size_t most) { return queue_.try_dequeue_bulk(consumer_, to, most); }
 
 private:
@@ -399,6 +410,12 @@ public:
             std::destroy(batch.begin(), batch.end());
         }
         table_.clear();
+    }
+
+protected:
+    void append(item const* first, std::size_t count) {
+        if (table_.size() + count > 1 << 16) drain();
+        table_.append(first, count);
     }
 
 private:

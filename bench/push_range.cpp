@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// What an item costs that is pushed with 999 others by one call, by one producer while ticks drain, beside an append of
+// as many to warm segments, moodycamel's bulk write with a token, and a mutex with two vectors. Runs take turns; every
+// item is counted and summed.
+#include "queues.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using item = std::uint64_t;
+constexpr std::size_t range_size = 1'000;
+constexpr std::uint64_t items = 8'000'000;
+constexpr int repetitions = 15;
+
+/// What each contestant has beside its ranges: a sink and, once, a run that is not timed.
+template <typename Storage>
+class contestant {
+public:
+    /// Nanoseconds an item, of the writer alone.
+    double run() {
+        std::array<item, range_size> range{};
+        std::chrono::nanoseconds spent{0};
+        std::thread([&] {
+            bench::pin_to(0);
+            auto push_range = storage_.range_writer();
+            for (std::uint64_t first = 0; first < items; first += range_size) {
+                std::iota(range.begin(), range.end(), first);
+                auto const begin = std::chrono::steady_clock::now();
+                push_range(range);
+                spent += std::chrono::steady_clock::now() - begin;
+            }
+        }).join();
+        while (!processed_.has(items)) {
+            storage_.drain();
+            std::this_thread::yield();
+        }
+        if (!processed_.verify(items)) {
+            std::fprintf(stderr, "%s lost, doubled or changed what was written\n", Storage::name);
+            std::abort();
+        }
+        return static_cast<double>(spent.count()) / static_cast<double>(items);
+    }
+
+private:
+    bench::sink<item> processed_;
+    Storage storage_{processed_};
+};
+
+class tidefall_ranges {
+public:
+    static constexpr char const* name = "tidefall::queue::push_range";
+    explicit tidefall_ranges(bench::sink<item>& processed) : processed_(processed) {}
+    auto range_writer() {
+        return [this](std::span<item const> range) { queue_.push_range(range); };
+    }
+    void drain() { queue_.flush(); }
+
+private:
+    bench::sink<item>& processed_;
+    tidefall::queue<item> queue_{
+        {.partitions = 1, .processing_interval = bench::interval(), .processing_batch_size = bench::batch_size},
+        [this](std::span<item const> batch) { processed_(batch); }};
+};
+
+class appended_ranges : public bench::unsynchronised_append<item> {
+public:
+    using unsynchronised_append::unsynchronised_append;
+    auto range_writer() {
+        return [this](std::span<item const> range) { append(range.data(), range.size()); };
+    }
+};
+
+class mutex_ranges : public bench::mutex_and_vectors<item> {
+public:
+    using mutex_and_vectors::mutex_and_vectors;
+    auto range_writer() {
+        return [this](std::span<item const> range) { append(range); };
+    }
+};
+
+#if defined(TIDEFALL_BENCH_MOODYCAMEL)
+class moodycamel_ranges : public bench::drained_by_a_thread<bench::moodycamel_tokens<item>> {
+public:
+    static constexpr char const* name = "moodycamel, enqueue_bulk with a token";
+    using drained_by_a_thread::drained_by_a_thread;
+    auto range_writer() { return moodycamel_tokens::range_writer(); }
+};
+#endif
+
+}  // namespace
+
+int main() {
+    std::vector<std::pair<std::string, std::function<double()>>> all;
+    auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
+        all.emplace_back(Storage::name, [one = std::shared_ptr<contestant<Storage>>(
+                                             std::make_unique<contestant<Storage>>())] { return one->run(); });
+    };
+    enter(std::in_place_type<tidefall_ranges>);
+    enter(std::in_place_type<appended_ranges>);
+    enter(std::in_place_type<mutex_ranges>);
+#if defined(TIDEFALL_BENCH_MOODYCAMEL)
+    enter(std::in_place_type<moodycamel_ranges>);
+#endif
+    for (auto const& [name, run] : all) run();
+    std::map<std::string, std::vector<double>> times;
+    for (int repetition = 0; repetition < repetitions; ++repetition) {
+        for (auto const& [name, run] : all) times[name].push_back(run());
+    }
+    std::printf("\n%-28s %-38s %12s %16s\n", "medians", "", "ns an item", "tidefall / it");
+    for (auto const& [name, found] : times) {
+        std::vector<double> ratios;
+        for (std::size_t i = 0; i < found.size(); ++i) ratios.push_back(times[all.front().first][i] / found[i]);
+        std::printf("%-28s %-38s %12.2f %16.2f\n", "1 producer, ranges of 1000", name.c_str(), bench::median(found),
+                    bench::median(ratios));
+    }
+}
