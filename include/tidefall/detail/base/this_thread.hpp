@@ -8,6 +8,7 @@
 // and reached through it: `thread_lookup`.
 #pragma once
 
+#include <tidefall/detail/base/to_size.hpp>
 #include <tidefall/detail/sync.hpp>
 
 #include <array>
@@ -68,7 +69,7 @@ private:
     static_assert(sizeof(place) == std::size_t{1} << key_shift);
 
     [[nodiscard]] static std::size_t at(std::uint64_t buffer) noexcept {
-        return static_cast<std::size_t>(buffer >> key_shift) % count;
+        return to_size((buffer >> key_shift) % count);
     }
 
     std::array<place, count> places_{};
