@@ -315,8 +315,8 @@ protected:
     /// a write is taken by a full partition too.
     ///
     /// Both run under a spinning lock, or, by the route of the thread, where its stripe leans to it: they must be
-    /// short, and must not call the buffer. What they throw reaches the caller. Waits for nothing but the lock, unless
-    /// the partition is full and the policy is `block`.
+    /// short, and must not call the buffer. What they throw reaches the caller. Waits for nothing but the lock and
+    /// what stands before its taking (`queue`), unless the partition is full and the policy is `block`.
     template <typename F, typename ChangesOnly>
     write_status write(route to, F&& f, ChangesOnly&& changes_only) {
         auto one = [&](Table& table, std::size_t) { return f(table); };

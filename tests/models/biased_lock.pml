@@ -4,7 +4,8 @@
  * may become the owner, and two askers that come twice (swaps, a stop, a look). check.sh runs it, and the broken ones.
  *
  * A writer's stores to its `inside` go through a buffer of its processor's, which empties when it likes, before an atomic
- * operation of that writer, and at a barrier of the process. The other variables are changed by atomic operations, or
+ * operation of that writer, and at a barrier of the process: as on x86-64. That AArch64, where more may pass more, needs
+ * nothing else is argued in the header and not checked here. The other variables are changed by atomic operations, or
  * by who has the word.
  *
  * Broken by -D: NO_BARRIER, NO_BARRIER_OF_WRITERS, BARRIER_BEFORE_MARK, TWO_ASKERS, LEANS_WHILE_WANTED, NO_WAIT,

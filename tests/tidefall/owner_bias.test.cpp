@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -429,17 +430,72 @@ TEST_CASE("owner bias: a thread that follows another one at its place is not tak
     CHECK(led.items->stats().processed == threads * each);
 }
 
-TEST_CASE("owner bias: a queue at the address of another one is not taken for it") {
-    auto const clock = tidefall::make_manual_runtime();
-    std::optional<tidefall::queue<int>> items;
-    for (int i = 0; i < 50; ++i) {
-        int out = 0;
-        items.emplace(tidefall::options{.partitions = 1, .runtime = clock},
-                      [&](std::span<int const> batch) { out += static_cast<int>(batch.size()); });
-        for (int n = 0; n < 6'000; ++n) REQUIRE(items->push(n) == write_status::accepted);
-        items.reset();
-        CHECK(out == 6'000);
+namespace {
+
+/// A value whose move writes to another queue.
+struct nested {
+    explicit nested(tidefall::queue<int>* to) : writes_to(to) {}
+    nested(nested&& other) noexcept : writes_to(other.writes_to) {
+        if (writes_to != nullptr) writes_to->push(-1);
     }
+    tidefall::queue<int>* writes_to;
+};
+
+}  // namespace
+
+TEST_CASE("owner bias: a thread that has no place of its own in a queue is no owner there, whatever it writes within") {
+    // A thread is an owner in 16 buffers at most.
+    helper().does([] {
+        process_barrier::prepare();
+        auto const clock = tidefall::make_manual_runtime();
+        tidefall::options const how{.partitions = 1, .processing_interval = 1h, .runtime = clock};
+        std::vector<std::unique_ptr<tidefall::queue<int>>> others;
+        for (int i = 0; i < 16; ++i) {
+            others.push_back(std::make_unique<tidefall::queue<int>>(how, [](std::span<int const>) {}));
+            others.back()->push(1);
+        }
+        long ours = 0;
+        long theirs = 0;
+        tidefall::queue<nested> outer(how, [](std::span<nested const>) {});
+        tidefall::queue<int> inner(how, [&](std::span<int const> batch) {
+            for (int const one : batch) ++(one < 0 ? ours : theirs);
+        });
+        constexpr auto count = static_cast<int>(lean_after) + 1;
+        for (int i = 0; i < count; ++i) outer.push(nested(&inner));
+        outer.flush();
+        inner.flush();
+        ours = 0;
+        constexpr int each = 100'000;
+        std::atomic<bool> is_owner{false};
+        std::thread other([&] {
+            for (int i = 0; i < each; ++i) {
+                inner.push(1);
+                is_owner = i > count;
+            }
+        });
+        while (!is_owner) std::this_thread::yield();
+        for (int i = 0; i < each; ++i) inner.push(-1);
+        other.join();
+        inner.flush();
+        CHECK(theirs == each);
+        CHECK(ours == each);
+    });
+}
+
+TEST_CASE("owner bias: a queue at the address of another one is not taken for it") {
+    // A thread is an owner in 16 buffers at most.
+    helper().does([] {
+        auto const clock = tidefall::make_manual_runtime();
+        std::optional<tidefall::queue<int>> items;
+        for (int i = 0; i < 50; ++i) {
+            int out = 0;
+            items.emplace(tidefall::options{.partitions = 1, .runtime = clock},
+                          [&](std::span<int const> batch) { out += static_cast<int>(batch.size()); });
+            for (int n = 0; n < 6'000; ++n) REQUIRE(items->push(n) == write_status::accepted);
+            items.reset();
+            CHECK(out == 6'000);
+        }
+    });
 }
 
 #if defined(__linux__)
@@ -475,33 +531,39 @@ bool refuse_barriers() {
 }  // namespace
 
 TEST_CASE("owner bias: the child of an owner writes nothing, and the owner goes on") {
-    led_queue<int> led({});
-    CHECK(led.push(0, 10'000) == 10'000);
-    CHECK(holds_in_a_child([&] { return led.push(0, 100) == 0 && led.items->push_range(numbers_to(10)) == 0; }));
-    CHECK(led.push(10'000, 10'000) == 10'000);
-    led.items->flush();
-    CHECK(led.out == numbers_to(20'000));
+    // A thread is an owner in 16 buffers at most.
+    helper().does([] {
+        led_queue<int> led({});
+        CHECK(led.push(0, 10'000) == 10'000);
+        CHECK(holds_in_a_child([&] { return led.push(0, 100) == 0 && led.items->push_range(numbers_to(10)) == 0; }));
+        CHECK(led.push(10'000, 10'000) == 10'000);
+        led.items->flush();
+        CHECK(led.out == numbers_to(20'000));
+    });
 }
 
 TEST_CASE("owner bias: where the system comes to refuse the barrier, nothing is lost and no lock leans again") {
-    CHECK(holds_in_a_child([] {
-        led_queue<int> led({});
-        led.push(0, 10'000);
-        if (!refuse_barriers()) return true;  // a system without filters
-        bool right = true;
-        helper().does([&] { right = led.items->push(10'000) == write_status::accepted; });
-        right = right && !process_barrier::is_ready();
-        led.push(10'001, 10'000);
-        led.items->flush();
-        return right && led.out == numbers_to(20'001);
-    }));
-    CHECK(holds_in_a_child([] {  // from the beginning
-        if (!refuse_barriers()) return true;
-        led_queue<int> led({});
-        led.push(0, 10'000);
-        led.items->flush();
-        return led.out == numbers_to(10'000);
-    }));
+    // A thread is an owner in 16 buffers at most.
+    helper().does([] {
+        CHECK(holds_in_a_child([] {
+            led_queue<int> led({});
+            led.push(0, 10'000);
+            if (!refuse_barriers()) return true;  // a system without filters
+            bool right = true;
+            helper().does([&] { right = led.items->push(10'000) == write_status::accepted; });
+            right = right && !process_barrier::is_ready();
+            led.push(10'001, 10'000);
+            led.items->flush();
+            return right && led.out == numbers_to(20'001);
+        }));
+        CHECK(holds_in_a_child([] {  // from the beginning
+            if (!refuse_barriers()) return true;
+            led_queue<int> led({});
+            led.push(0, 10'000);
+            led.items->flush();
+            return led.out == numbers_to(10'000);
+        }));
+    });
 }
 
 #endif

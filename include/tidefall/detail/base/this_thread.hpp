@@ -23,8 +23,8 @@ struct user_frame {
     user_frame const* outer;
 };
 
-/// The stripes that one thread writes to, a buffer each. Nothing is ever taken out, so a place never changes but
-/// for its lean.
+/// The stripes that one thread writes to, a buffer each. Nothing is ever taken out, so the first 16 places never change
+/// but for their lean; beyond them there is one, which the next buffer takes.
 class thread_places {
 public:
     struct alignas(32) place {

@@ -186,6 +186,7 @@ public:
     /// The number of the calling thread, which gets one if it has none; 0 if there is none to be had.
     [[nodiscard]] lean_number of_this_thread() noexcept {
         auto const me = system_thread::current();
+        if (me == system_thread::none) return 0;
         for (lean_number number = 1; number <= biased_lock::numbers; ++number) {
             // What this thread does in another module, it is inside of nothing now; who had its id before has ended.
             if (threads_[number] == me) return number;

@@ -30,6 +30,18 @@ inline constexpr bool has_owner_bias = true;
 inline constexpr bool has_owner_bias = true;
 #endif
 
+/// A writer's errno is as it was, whatever the system answers within.
+class errno_kept {
+public:
+    errno_kept() noexcept = default;
+    ~errno_kept() { errno = value_; }
+    errno_kept(errno_kept const&) = delete;
+    errno_kept& operator=(errno_kept const&) = delete;
+
+private:
+    int value_ = errno;
+};
+
 /// So many writes save about as much, where the lock leans to their thread, as one barrier costs.
 inline constexpr std::size_t writes_worth_a_barrier = 4'096;
 
@@ -43,7 +55,7 @@ inline constexpr std::size_t writes_worth_a_barrier = 4'096;
 class process_barrier {
 public:
     /// Asks the system for it, the first time. Where the process has several threads this may block for some 10
-    /// milliseconds, so no writer calls it.
+    /// milliseconds, so who drains calls it.
     static void prepare() noexcept {
         // Relaxed, here and below: the system keeps what it was asked for, and two who ask are answered the same.
         if (!has_owner_bias || state.load(std::memory_order_relaxed) != unknown) return;
@@ -76,6 +88,7 @@ private:
 
     static bool call([[maybe_unused]] int command) noexcept {
 #if defined(__linux__) && defined(SYS_membarrier)
+        errno_kept const around;
         return ::syscall(SYS_membarrier, command, 0, 0) == 0;
 #else
         return false;
@@ -91,9 +104,12 @@ public:
     using id = std::int32_t;
     static constexpr id none = 0;
 
+    /// `none` where the system does not say.
     [[nodiscard]] static id current() noexcept {
 #if defined(__linux__)
-        return static_cast<id>(::syscall(SYS_gettid));
+        errno_kept const around;
+        auto const number = static_cast<id>(::syscall(SYS_gettid));
+        return number > 0 ? number : none;  // a filter of system calls may refuse even that
 #else
         return none;
 #endif
@@ -102,6 +118,7 @@ public:
     /// False where it may be there yet, or another one has its number.
     [[nodiscard]] static bool has_ended([[maybe_unused]] id which) noexcept {
 #if defined(__linux__)
+        errno_kept const around;
         return ::syscall(SYS_tgkill, ::getpid(), which, 0) != 0 && errno == ESRCH;
 #else
         return false;

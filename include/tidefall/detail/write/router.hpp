@@ -31,7 +31,8 @@ public:
         return places_->of_this_thread();
     }
 
-    /// The same if one look tells; null otherwise.
+    /// The same if one look tells; null otherwise. What this returns stays the place in this buffer, whatever the
+    /// thread writes to meanwhile.
     [[nodiscard]] thread_places::place* first_look() const noexcept {
         auto& place = state_of_this_thread().places.first_look(key_);
         return place.buffer == key_ ? &place : nullptr;

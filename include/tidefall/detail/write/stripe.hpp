@@ -172,7 +172,10 @@ struct alignas(128) stripe {
     /// After a write of the thread that it leans to: gives the table a stretch up to where a write has to look. It
     /// lasts while the lock leans to that thread, since who would change a limit, or the table, takes that away first.
     void give_stretch() noexcept {
-        if constexpr (has_stretches<Table>) table.begin_stretch(uneventful + 1 - table.size());
+        if constexpr (has_stretches<Table>) {
+            auto const size = table.size();
+            table.begin_stretch(size <= uneventful ? uneventful + 1 - size : 0);
+        }
     }
 
     /// True if a write that finds so many values needs no look. The lock is held.

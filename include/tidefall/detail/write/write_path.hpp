@@ -116,8 +116,9 @@ public:
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
-        auto& mine = routes_.place_of_this_thread();
-        return write_at(stripes_[mine.stripe], std::addressof(mine), most, f, changes_only, weight);
+        auto const to = routes_.by_thread();
+        // The place that `f` may write to other buffers beside is one that another buffer never takes.
+        return write_at(stripes_[to], routes_.first_look(), most, f, changes_only, weight);
     }
 
     /// A write by a stripe that something else than the thread has picked.
@@ -175,7 +176,7 @@ public:
     }
 
 private:
-    /// `mine` is the place of the calling thread if the stripe is its own, and null otherwise.
+    /// `mine` is the place of the calling thread if the stripe is its own and one look finds it, and null otherwise.
     ///
     /// Only values and stripes go to functions that are not inlined: what `f` captures stays in registers.
     template <typename F, typename ChangesOnly>
