@@ -461,23 +461,28 @@ TEST_CASE("owner bias: a thread that has no place of its own in a queue is no ow
             for (int const one : batch) ++(one < 0 ? ours : theirs);
         });
         constexpr auto count = static_cast<int>(lean_after) + 1;
+        // Too many for the inner one to lean to this thread, so that its first owner is the other one.
+        for (int i = 0; i < 3'000; ++i) inner.push(-1, tidefall::partition_key{1});
         for (int i = 0; i < count; ++i) outer.push(nested(&inner));
         outer.flush();
         inner.flush();
         ours = 0;
-        constexpr int each = 100'000;
+        constexpr int each = 1'000'000;
+        long written = 0;
         std::atomic<bool> is_owner{false};
+        std::atomic<bool> is_over{false};
         std::thread other([&] {
-            for (int i = 0; i < each; ++i) {
+            for (; !is_over; ++written) {
                 inner.push(1);
-                is_owner = i > count;
+                is_owner = written > count;
             }
         });
         while (!is_owner) std::this_thread::yield();
         for (int i = 0; i < each; ++i) inner.push(-1);
+        is_over = true;
         other.join();
         inner.flush();
-        CHECK(theirs == each);
+        CHECK(theirs == written);
         CHECK(ours == each);
     });
 }
