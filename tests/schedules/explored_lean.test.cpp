@@ -214,22 +214,3 @@ TEST_CASE("explored: a bulk write of the owner's") {
         require(all.count() == 12, "each value comes out");
     });
 }
-
-TEST_CASE("explored: an owner and a swap, every way") {
-    explore::schedules(
-        [] {
-            outcome all;
-            {
-                item_queue items({.partitions = 1,
-                                  .processing_interval = explore::never,
-                                  .processing_timeout = explore::never,
-                                  .shutdown_timeout = explore::never},
-                                 [&](std::span<item const> batch) { all.add(batch); });
-                write(items, 1, 3);
-                thread const flushes([&] { items.flush(explore::never); });
-                write(items, 4, 1);
-            }
-            require(all.count() == 4, "each value comes out");
-        },
-        {.exhaustively = true});
-}
