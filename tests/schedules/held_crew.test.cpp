@@ -262,7 +262,7 @@ TEST_CASE("held: while a runtime ends, what it looks at stays, whoever starts a 
     auto const by_whom = ends.get_id();
     tests::before_lock = [&, by_whom](void const* mutex) {
         auto const* const at = static_cast<char const*>(mutex);
-        if (at >= from && at < from + sizeof(scheduler) || std::this_thread::get_id() != by_whom) return;
+        if ((at >= from && at < from + sizeof(scheduler)) || std::this_thread::get_id() != by_whom) return;
         if (++locks != 3) return;  // keep_members, next
         looks.open();
         go_on.wait();

@@ -250,7 +250,7 @@ TEST_CASE("partition full: of one that is full by itself, room in all partitions
                                [&](tidefall::async_batch<int> batch) { kept.push_back(std::move(batch)); });
     std::vector<tidefall::partition_key<int>> keys;
     for (int key = 0; keys.size() < 2; ++key) {
-        if (items.partition_of(key) == keys.size()) keys.emplace_back(key);
+        if (items.partition_of(key) == keys.size()) keys.push_back(tidefall::partition_key{key});
     }
     auto const rooms_of = [&](std::size_t partition) {
         auto const rooms = told->rooms();

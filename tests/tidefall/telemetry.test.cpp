@@ -4,6 +4,7 @@
 #include "../support/recorder.hpp"
 
 #include <tidefall/manual_runtime.hpp>
+#include <tidefall/queue.hpp>
 #include <tidefall/telemetry.hpp>
 
 #include <algorithm>
