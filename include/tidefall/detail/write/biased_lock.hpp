@@ -213,6 +213,7 @@ public:
     static constexpr std::size_t lean_after = writes_worth_a_barrier / 4;
     /// Beyond twice as many nobody looks any more, so that a stripe of many writers pays nothing for it.
     static constexpr std::size_t look_until = 2 * lean_after;
+
     /// A value was written where `before` were; `who` is what tells threads apart, null for one whose own stripe this
     /// is not. True if the lock is to lean to that thread.
     [[nodiscard]] bool should_lean(void const* who, std::size_t before) noexcept {

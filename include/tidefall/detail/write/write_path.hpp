@@ -117,7 +117,7 @@ public:
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
         auto const to = routes_.by_thread();
-        // The place that `f` may write to other buffers beside is one that another buffer never takes.
+        // `f` may write to other buffers, which must not take the place that is handed on here.
         return write_at(stripes_[to], routes_.first_look(), most, f, changes_only, weight);
     }
 
