@@ -794,6 +794,7 @@ TEST_CASE("held: a runtime that ends waits for a partition's run by how far its 
     bool const calls = GENERATE(true, false);
     tables.count = 1;
     control.flush();
+    REQUIRE(schedule.jobs.take() == task);
     control.start_run();
     CHECK(control.may_run_until() == never);  // it is open
     some_call batch;

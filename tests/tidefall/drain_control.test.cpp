@@ -37,6 +37,10 @@ public:
                 .max_in_flight = in_flight,
                 .processing_timeout = 1h});
     }
+    driven(driven const&) = delete;
+    driven& operator=(driven const&) = delete;
+    /// A task keeps itself alive while it is queued.
+    ~driven() { schedule.jobs.remove(*task); }
 
     void change(tidefall::options_update const& update) { static_cast<void>(control->change_options(update)); }
 
