@@ -548,27 +548,33 @@ TEST_CASE("owner bias: the child of an owner writes nothing, and the owner goes 
 }
 
 TEST_CASE("owner bias: where the system comes to refuse the barrier, nothing is lost and no lock leans again") {
-    // A thread is an owner in 16 buffers at most.
-    helper().does([] {
-        CHECK(holds_in_a_child([] {
+    // ThreadSanitizer wants threads in a child only where its parent had one at the fork.
+    CHECK(holds_in_a_child([] {
+        bool right = true;
+        // A thread is an owner in 16 buffers at most.
+        helper().does([&] {
             led_queue<int> led({});
             led.push(0, 10'000);
-            if (!refuse_barriers()) return true;  // a system without filters
-            bool right = true;
+            if (!refuse_barriers()) return;  // a system without filters
             helper().does([&] { right = led.items->push(10'000) == write_status::accepted; });
             right = right && !process_barrier::is_ready();
             led.push(10'001, 10'000);
             led.items->flush();
-            return right && led.out == numbers_to(20'001);
-        }));
-        CHECK(holds_in_a_child([] {  // from the beginning
-            if (!refuse_barriers()) return true;
+            right = right && led.out == numbers_to(20'001);
+        });
+        return right;
+    }));
+    CHECK(holds_in_a_child([] {  // from the beginning
+        bool right = true;
+        helper().does([&] {
+            if (!refuse_barriers()) return;
             led_queue<int> led({});
             led.push(0, 10'000);
             led.items->flush();
-            return led.out == numbers_to(10'000);
-        }));
-    });
+            right = led.out == numbers_to(10'000);
+        });
+        return right;
+    }));
 }
 
 #endif
