@@ -325,9 +325,6 @@ protected:
     template <typename F, typename ChangesOnly>
     write_status write(thread_route, F&& f, ChangesOnly&& changes_only) {
         auto one = [&](Table& table, std::size_t) { return f(table); };
-        typename detail::write_path<Table>::write_result result;
-        if (writes_->write_as_owner(1, one, result)) [[likely]]
-            return result.status;
         return writes_->write_own(1, one, changes_only).status;
     }
     /// The same for an `f` that may always change the size.
@@ -346,18 +343,16 @@ protected:
     template <typename F>
     write_status write_weighed(thread_route, std::size_t weight, F&& f) {
         auto one = [&](Table& table, std::size_t) { return f(table); };
-        typename detail::write_path<Table>::write_result result;
-        if (writes_->write_as_owner(1, one, result)) [[likely]]
-            return result.status;
         never_changes_only changes_only;
         return writes_->write_own(1, one, changes_only, weight).status;
     }
 
-    /// Where the stripe of the calling thread leans to it, and its table has a stretch: runs `f(Table&)`, which
-    /// constructs one value in the stretch, without a lock, and so writes it. False otherwise: nothing has happened.
+    /// The same of one value by the route of the thread, for a table that has stretches, where nothing is to be done
+    /// but to construct it: runs `f(Table&)`, which does so by `emplace_in_stretch`. False where there is more to do,
+    /// or another thread is there: nothing has happened, and `write` does it.
     template <typename F>
-    bool write_in_stretch(F&& f) {
-        return writes_->write_in_stretch(f);
+    bool write_in_place(F&& f) {
+        return writes_->write_in_place(f);
     }
 
     /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
@@ -369,9 +364,6 @@ protected:
     }
     template <typename F>
     std::size_t write_up_to(std::size_t most, thread_route, F&& f) {
-        typename detail::write_path<Table>::write_result result;
-        if (writes_->write_as_owner(most, f, result)) [[likely]]
-            return accepted_by(result);
         never_changes_only changes_only;
         return accepted_by(writes_->write_own(most, f, changes_only));
     }

@@ -281,8 +281,8 @@ private:
     /// Copies or moves `item` into its place under the lock, or by the stripe's owner.
     template <typename Item, typename... Tags>
     write_status insert(Item&& item, Tags const&... tags) {
-        if constexpr (detail::has_owner_bias && !keyed && detail::has_stretches<table> && sizeof...(Tags) == 0) {
-            if (this->write_in_stretch([&](table& into) { into.emplace_in_stretch(std::forward<Item>(item)); }))
+        if constexpr (!keyed && detail::has_stretches<table> && sizeof...(Tags) == 0) {
+            if (this->write_in_place([&](table& into) { into.emplace_in_stretch(std::forward<Item>(item)); }))
                 [[likely]]
                 return write_status::accepted;
             return insert_by_lock<as_argument<Item>>(std::forward<Item>(item));

@@ -102,7 +102,9 @@ public:
     /// A stretch is a number of places at the end of the segment that is written. While there is one, a value is
     /// constructed by `emplace_in_stretch`, which looks at nothing else; in between, everything else may be called too.
     [[nodiscard]] bool has_stretch() const noexcept { return std::less<>()(end_, stretch_end_); }
-    /// There is a stretch. Throws what the constructor throws; then nothing changed.
+    /// True if a stretch of one place could begin.
+    [[nodiscard]] bool has_place() const noexcept { return end_ != limit_; }
+    /// There is a stretch, or a place for one. Throws what the constructor throws; then nothing changed.
     template <typename... Args>
     void emplace_in_stretch(Args&&... args) {
         std::construct_at(end_, std::forward<Args>(args)...);

@@ -19,6 +19,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <random>
 #include <span>
 #include <stdexcept>
 #include <thread>
@@ -137,6 +138,30 @@ TEST_CASE("owner bias: a filling leans to who wrote its first values alone") {
     }
 }
 
+TEST_CASE("owner bias: where a write is not of note, a look at it would change nothing") {
+    lean_history asked;
+    lean_history always;
+    std::mt19937 dice(7);
+    std::array<int, 3> threads{};
+    for (int filling = 0; filling < 200; ++filling) {
+        int* const most = &threads[dice() % 3];
+        for (std::size_t before = 0; before <= lean_history::look_until; ++before) {
+            int* const who = dice() % 2'000 != 0 ? most : dice() % 2 == 0 ? nullptr : &threads[dice() % 3];
+            bool const leans = always.should_lean(who, before);
+            REQUIRE((asked.is_of_note(who, before) && asked.should_lean(who, before)) == leans);
+            if (leans && dice() % 2 == 0) {
+                auto const values = dice() % 2 == 0 ? worth : 0;
+                for (auto* one : {&asked, &always}) {
+                    one->began(before + 1);
+                    one->ended(before + 1 + values);
+                }
+            }
+        }
+        asked.filling_ended();
+        always.filling_ended();
+    }
+}
+
 TEST_CASE("owner bias: after a lean that did not pay, fillings pass without one") {
     lean_history history;
     int a = 0;
@@ -224,6 +249,17 @@ TEST_CASE("owner bias: the owner enters until somebody else has come or asked") 
         CHECK_FALSE(lock.leans());
         lock.unlock();
         CHECK_FALSE(lock.enter_by_lean(1));
+    }
+    SECTION("who takes it in passing leaves it to the owner") {
+        CHECK_FALSE(lock.try_lock());
+        CHECK(lock.enter_by_lean(1));
+        lock.leave(1);
+        CHECK(lock.lock(tickets, 2));
+        CHECK_FALSE(lock.try_lock());
+        lock.unlock();
+        CHECK(lock.try_lock());
+        CHECK_FALSE(lock.try_lock());
+        lock.unlock();
     }
     SECTION("who asks is let in, and the owner takes the word meanwhile") {
         CHECK(lock.ask());

@@ -109,6 +109,15 @@ public:
         return true;
     }
 
+    /// True if the word was open to all and the lock leans to nobody: then the caller has the word, and the section.
+    bool try_lock() noexcept {
+        if (!word_.try_lock()) return false;
+        if (leans_to_.load(std::memory_order_relaxed) == 0) [[likely]]
+            return true;
+        word_.unlock();
+        return false;
+    }
+
     void unlock() noexcept {
         word_.unlock();
     }
@@ -213,6 +222,11 @@ public:
     static constexpr std::size_t lean_after = writes_worth_a_barrier / 4;
     /// Beyond twice as many nobody looks any more, so that a stripe of many writers pays nothing for it.
     static constexpr std::size_t look_until = 2 * lean_after;
+
+    /// False if `should_lean` says no and notes nothing: most often, so that a short filling costs next to nothing.
+    [[nodiscard]] bool is_of_note(void const* who, std::size_t before) const noexcept {
+        return before == 0 || (writer_ != nullptr && (writer_ != who || before >= lean_after));
+    }
 
     /// A value was written where `before` were; `who` is what tells threads apart, null for one whose own stripe this
     /// is not. True if the lock is to lean to that thread.

@@ -90,6 +90,7 @@ template <typename Table>
 concept has_stretches = leans<Table> && !weighed<Table> && requires(Table & table, Table const& constant) {
     table.begin_stretch(std::size_t{});
     { constant.has_stretch() } -> std::same_as<bool>;
+    { constant.has_place() } -> std::same_as<bool>;
 };
 
 /// Writes that left a table's size as it was.
@@ -149,6 +150,11 @@ struct alignas(128) stripe {
         } else {
             lock.lock_next(tickets);
         }
+    }
+
+    /// False if `look_at_writer` has nothing to look at. The lock is held.
+    [[nodiscard]] bool is_of_note(void const* mine, std::size_t before) const noexcept {
+        return has_owner_bias && before <= lean_history::look_until && lean.history.is_of_note(mine, before);
     }
 
     /// A value was written where `before` were, by the thread whose place this is; null: by one that a key brought

@@ -34,6 +34,17 @@ public:
             wait(was, spells_until_ticket, tickets);
     }
 
+    /// Takes it if it is open to all; waits for nothing.
+    bool try_lock() noexcept {
+        // Acquires [stripe], as above.
+        auto const was = word_.exchange(locked, std::memory_order_acquire);
+        if (was == open) [[likely]]
+            return true;
+        // As in wait: releases [stripe].
+        if (was == reserved) word_.store(reserved, std::memory_order_release);
+        return false;
+    }
+
     /// The same for a holder that many wait for, such as a swap: it takes a ticket before it would sleep.
     void lock_next(stripe_tickets& tickets) noexcept {
         // Acquires [stripe].

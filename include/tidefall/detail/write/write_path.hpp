@@ -55,52 +55,43 @@ public:
         std::size_t count;
     };
 
-    /// A write by the stripe that the calling thread keeps to, where that leans to it and the write is uneventful: then
-    /// it takes no lock, and `result` is what came of it. False otherwise: nothing has happened.
+    /// A write of one value by the stripe that the calling thread keeps to, where nothing is to be done but to
+    /// construct it in its place, which `f(Table&)` does: in a stretch of the table, without a lock, where the stripe
+    /// leans to the thread, and else by the word, where that is free. False otherwise: nothing has happened.
+    ///
+    /// It calls nothing of the engine, so that no register has to be saved for it: an exchange waits until every store
+    /// before it is done.
     template <typename F>
 #if defined(__GNUC__)
     [[gnu::always_inline]]
 #endif
     inline bool
-    write_as_owner([[maybe_unused]] std::size_t most, [[maybe_unused]] F& f, [[maybe_unused]] write_result& result) {
-        if constexpr (leans<Table> && has_owner_bias) {
-            assert_outside_locks();
-            if (home_.left()) [[unlikely]]
-                return false;
-            owned_stripe const own(routes_.first_look());
-            if (own.is_left()) [[unlikely]]
-                return false;
-            auto& stripe = own.get();
-            std::size_t const before = stripe.table.size();
-            if (!stripe.is_uneventful_at(before)) [[unlikely]]
-                return false;
-            result.count = (std::min)(most, stripe.uneventful + 1 - before);
-            auto counted = [&](Table& table) { return f(table, result.count); };
-            result.status = locked(counted, stripe.table);
-            if (result.status != write_status::accepted) [[unlikely]]
-                ++stripe.refused;
-            stripe.give_stretch();
-            return true;
-        } else {
-            return false;
-        }
-    }
-
-    /// The same of one value that goes into the stretch of the table: `f(Table&)` has it constructed there.
-    template <typename F>
-#if defined(__GNUC__)
-    [[gnu::always_inline]]
-#endif
-    inline bool
-    write_in_stretch(F& f) requires(has_stretches<Table>) {
+    write_in_place(F& f) requires(has_stretches<Table>) {
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return false;
-        owned_stripe const own(routes_.first_look());
-        if (own.is_left()) [[unlikely]]
+        auto* const mine = routes_.first_look();
+        if (mine == nullptr) [[unlikely]]
             return false;
-        auto& stripe = own.get();
-        if (!stripe.table.has_stretch()) [[unlikely]]
+        if constexpr (has_owner_bias) {
+            if (mine->owned != nullptr) [[likely]] {
+                owned_stripe const own(*mine);
+                if (own.is_left()) [[unlikely]]
+                    return false;
+                auto& stripe = own.get();
+                if (!stripe.table.has_stretch()) [[unlikely]]
+                    return false;
+                locked(f, stripe.table);
+                return true;
+            }
+        }
+        auto& stripe = stripes_[mine->stripe];
+        if (!stripe.lock.try_lock()) [[unlikely]]
+            return false;
+        leaving const leaves{stripe.lock};
+        auto const before = stripe.table.size();
+        if (!stripe.is_uneventful_at(before) || !stripe.table.has_place() || stripe.is_of_note(mine, before))
+            [[unlikely]]
             return false;
         locked(f, stripe.table);
         return true;
@@ -116,9 +107,24 @@ public:
         assert_outside_locks();
         if (home_.left()) [[unlikely]]
             return {write_status::stopped, 0};
-        auto const to = routes_.by_thread();
-        // `f` may write to other buffers, which must not take the place that is handed on here.
-        return write_at(stripes_[to], routes_.first_look(), most, f, changes_only, weight);
+        auto* mine = routes_.first_look();
+        if constexpr (leans<Table> && has_owner_bias) {
+            if (mine != nullptr && mine->owned != nullptr) {
+                write_result result;
+                if (write_as_owner(*mine, most, f, result)) [[likely]]
+                    return result;
+            }
+        }
+        std::size_t to;
+        if (mine != nullptr) [[likely]] {
+            to = mine->stripe;
+        } else {
+            to = routes_.by_thread();
+            mine = routes_.first_look();
+        }
+        // `f` may write to other buffers, which must not take the place that is handed on here: a first look has none
+        // that they take.
+        return write_at(stripes_[to], mine, most, f, changes_only, weight);
     }
 
     /// A write by a stripe that something else than the thread has picked.
@@ -226,7 +232,7 @@ private:
             stripe.coalesced.add();
         }
         if constexpr (leans<Table> && has_owner_bias) {
-            if (before <= lean_history::look_until) [[unlikely]]
+            if (stripe.is_of_note(mine, before)) [[unlikely]]
                 stripe.look_at_writer(mine, before);
             if (mine != nullptr && uneventful && stripe.lock.leans_to(mine->lean)) stripe.give_stretch();
         }
@@ -238,19 +244,23 @@ private:
         return {status, count};
     }
 
-    /// The stripe of the calling thread, if its lock leans to it: then the thread is in the section for as long as this
-    /// lives. Once it does not lean to it any more, the thread does not try again before it leans to it anew.
+    /// Leaves a lock's word at its end.
+    struct leaving {
+        biased_lock& lock;
+        ~leaving() { lock.unlock(); }
+    };
+
+    /// The stripe that leans to a thread, by its place, if it still does: then the thread is in the section for as long
+    /// as this lives. Once it does not lean to it any more, the thread does not try again before it leans to it anew.
     class owned_stripe {
     public:
-        explicit owned_stripe(thread_places::place* mine) noexcept {
-            if (mine == nullptr || mine->owned == nullptr) [[unlikely]]
-                return;
-            auto* const owned = static_cast<stripe<Table>*>(mine->owned);
-            number_ = mine->lean;
+        explicit owned_stripe(thread_places::place& mine) noexcept {
+            auto* const owned = static_cast<stripe<Table>*>(mine.owned);
+            number_ = mine.lean;
             if (owned->lock.enter_by_lean(number_)) [[likely]] {
                 stripe_ = owned;
             } else {
-                mine->owned = nullptr;
+                mine.owned = nullptr;
             }
         }
         ~owned_stripe() {
@@ -266,6 +276,30 @@ private:
         stripe<Table>* stripe_ = nullptr;
         lean_number number_ = 0;
     };
+
+    /// A write where the stripe leans to the thread whose place that is, and no limit is near. False otherwise: nothing
+    /// has happened. `result` is what came of it.
+    template <typename F>
+#if defined(__GNUC__)
+    [[gnu::always_inline]]
+#endif
+    inline bool
+    write_as_owner(thread_places::place& mine, std::size_t most, F& f, write_result& result) {
+        owned_stripe const own(mine);
+        if (own.is_left()) [[unlikely]]
+            return false;
+        auto& stripe = own.get();
+        std::size_t const before = stripe.table.size();
+        if (!stripe.is_uneventful_at(before)) [[unlikely]]
+            return false;
+        result.count = (std::min)(most, stripe.uneventful + 1 - before);
+        auto counted = [&](Table& table) { return f(table, result.count); };
+        result.status = locked(counted, stripe.table);
+        if (result.status != write_status::accepted) [[unlikely]]
+            ++stripe.refused;
+        stripe.give_stretch();
+        return true;
+    }
 
     /// Runs `f(table)`, where a stripe's lock is held.
     template <typename F, typename T>
