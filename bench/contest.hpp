@@ -6,22 +6,25 @@
 // that kind for each of them, `finish()`, which returns once all that was written is processed, and `verify(count)`,
 // which says whether the last `count` writes arrived. With fewer writers than cores the writers' time is measured, each
 // pinned to a core; with as many or more the time until everything is processed, since a drain that is put off looks
-// fast. Writers take chunks of work from one count. Each timed run follows untimed ones of the same contestant, so that
-// its memory is warm.
+// fast. Writers take chunks of work from one count. Each timed run follows untimed ones of the same contestant by the
+// same threads, so that memory is warm: threads of a program that writes live long.
 #pragma once
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -53,6 +56,61 @@ inline double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
+template <typename Contestant>
+auto writer_of(Contestant& contestant) {
+    if constexpr (requires { contestant.writer(); }) {
+        return contestant.writer();
+    } else {
+        return [&contestant](std::uint64_t number) { contestant.write(number); };
+    }
+}
+
+/// Has so many threads write 0, 1, 2 … up to `writes`, `rounds` times over; the seconds that the last round took.
+template <typename Contestant>
+double last_of(int rounds, Contestant& contestant, unsigned writers, std::uint64_t writes) {
+    bool const time_writes = writers < std::thread::hardware_concurrency();
+    auto const chunk = std::clamp<std::uint64_t>(writes / writers / 10, 1, 10'000);
+    std::atomic<std::uint64_t> next{0};
+    std::barrier begin(writers + 1);
+    std::barrier end(writers + 1);
+    std::vector<std::thread> threads;
+    for (unsigned writer = 0; writer < writers; ++writer) {
+        threads.emplace_back([&, writer] {
+            if (time_writes) pin_to(writer);
+            auto write = writer_of(contestant);
+            for (int round = 0; round < rounds; ++round) {
+                begin.arrive_and_wait();
+                for (auto first = next.fetch_add(chunk); first < writes; first = next.fetch_add(chunk)) {
+                    auto const last = std::min(first + chunk, writes);
+                    for (auto number = first; number < last; ++number) write(number);
+                }
+                end.arrive_and_wait();
+            }
+        });
+    }
+    double seconds = 0;
+    for (int round = 0; round < rounds; ++round) {
+        next = 0;
+        auto const from = std::chrono::steady_clock::now();
+        begin.arrive_and_wait();
+        end.arrive_and_wait();
+        auto to = std::chrono::steady_clock::now();
+        if constexpr (requires { contestant.finish(writes); }) {
+            contestant.finish(writes);
+        } else {
+            contestant.finish();
+        }
+        if (!time_writes) to = std::chrono::steady_clock::now();
+        if (!contestant.verify(writes)) {
+            std::fprintf(stderr, "%s lost, doubled or changed what was written\n", Contestant::name);
+            std::abort();
+        }
+        seconds = std::chrono::duration<double>(to - from).count();
+    }
+    for (auto& thread : threads) thread.join();
+    return seconds;
+}
+
 /// All runs of one program.
 class contest {
 public:
@@ -70,8 +128,7 @@ public:
                                          if (!*slot) *slot = std::make_unique<Contestant>(args...);
                                          auto& times = results_[setting][Contestant::name];
                                          for ([[maybe_unused]] auto _ : state) {
-                                             for (int i = 0; i < warm_ups_; ++i) run(**slot, writers);
-                                             auto const seconds = run(**slot, writers);
+                                             auto const seconds = last_of(warm_ups_ + 1, **slot, writers, writes_);
                                              state.SetIterationTime(seconds);
                                              times.push_back(seconds * 1e9 / static_cast<double>(writes_));
                                          }
@@ -99,52 +156,6 @@ public:
     }
 
 private:
-    template <typename Contestant>
-    static auto writer_of(Contestant& contestant) {
-        if constexpr (requires { contestant.writer(); }) {
-            return contestant.writer();
-        } else {
-            return [&contestant](std::uint64_t number) { contestant.write(number); };
-        }
-    }
-
-    /// One run; the seconds that it took.
-    template <typename Contestant>
-    double run(Contestant& contestant, unsigned writers) {
-        bool const time_writes = writers < std::thread::hardware_concurrency();
-        std::atomic<std::uint64_t> next{0};
-        std::atomic<unsigned> ready{0};
-        std::atomic<bool> go{false};
-        std::vector<std::thread> threads;
-        for (unsigned writer = 0; writer < writers; ++writer) {
-            threads.emplace_back([&, writer] {
-                if (time_writes) pin_to(writer);
-                ++ready;
-                auto write = writer_of(contestant);
-                while (!go) std::this_thread::yield();
-                for (auto first = next.fetch_add(chunk); first < writes_; first = next.fetch_add(chunk)) {
-                    for (auto number = first; number < first + chunk; ++number) write(number);
-                }
-            });
-        }
-        while (ready < writers) std::this_thread::yield();
-        auto const begin = std::chrono::steady_clock::now();
-        go = true;
-        for (auto& thread : threads) thread.join();
-        auto end = std::chrono::steady_clock::now();
-        if constexpr (requires { contestant.finish(writes_); }) {
-            contestant.finish(writes_);
-        } else {
-            contestant.finish();
-        }
-        if (!time_writes) end = std::chrono::steady_clock::now();
-        if (!contestant.verify(writes_)) {
-            std::fprintf(stderr, "%s lost, doubled or changed what was written\n", Contestant::name);
-            std::abort();
-        }
-        return std::chrono::duration<double>(end - begin).count();
-    }
-
     void print_ratios() {
         std::printf("\n%-28s %-28s %12s %16s\n", "medians", "", "ns a write", "tidefall / it");
         for (auto const& [setting, contestants] : results_) {
@@ -164,12 +175,52 @@ private:
         }
     }
 
-    static constexpr std::uint64_t chunk = 10'000;
-
-    std::uint64_t writes_;  ///< a multiple of chunk
+    std::uint64_t writes_;
     int repetitions_;
     int warm_ups_;
     std::map<std::string, std::map<std::string, std::vector<double>>> results_;  ///< nanoseconds, one a repetition
 };
+
+/// Contestants that measure themselves: each is called once untimed, and then takes its turns. What a call returns is a
+/// time or a size, the smaller the better. The ratio is that of a setting's first contestant to each other.
+class turns {
+public:
+    void enter(std::string const& setting, std::string const& name, std::function<double()> run) {
+        all_.push_back({setting, name, std::move(run), {}});
+    }
+
+    void hold(int repetitions, char const* unit) {
+        for (auto const& one : all_) one.run();
+        for (int repetition = 0; repetition < repetitions; ++repetition) {
+            for (auto& one : all_) one.found.push_back(one.run());
+        }
+        std::printf("\n%-28s %-38s %12s %16s\n", "medians", "", unit, "first / it");
+        for (auto const& one : all_) {
+            auto const first =
+                std::find_if(all_.begin(), all_.end(), [&](auto const& other) { return other.setting == one.setting; });
+            std::vector<double> ratios;
+            for (std::size_t i = 0; i < one.found.size(); ++i) ratios.push_back(first->found[i] / one.found[i]);
+            std::printf("%-28s %-38s %12.2f %16.2f\n", one.setting.c_str(), one.name.c_str(), median(one.found),
+                        median(ratios));
+        }
+    }
+
+private:
+    struct contestant {
+        std::string setting;
+        std::string name;
+        std::function<double()> run;
+        std::vector<double> found;
+    };
+    std::vector<contestant> all_;
+};
+
+/// Nanoseconds that a call takes.
+template <typename Work>
+double time_of(Work const& work) {
+    auto const begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
+}
 
 }  // namespace bench

@@ -10,15 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <functional>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <span>
-#include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace {
 
@@ -105,10 +101,10 @@ public:
 }  // namespace
 
 int main() {
-    std::vector<std::pair<std::string, std::function<double()>>> all;
+    bench::turns all;
     auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
-        all.emplace_back(Storage::name, [one = std::shared_ptr<contestant<Storage>>(
-                                             std::make_unique<contestant<Storage>>())] { return one->run(); });
+        all.enter("1 producer, ranges of 1000", Storage::name,
+                  [one = std::make_shared<contestant<Storage>>()] { return one->run(); });
     };
     enter(std::in_place_type<tidefall_ranges>);
     enter(std::in_place_type<appended_ranges>);
@@ -116,16 +112,5 @@ int main() {
 #if defined(TIDEFALL_BENCH_MOODYCAMEL)
     enter(std::in_place_type<moodycamel_ranges>);
 #endif
-    for (auto const& [name, run] : all) run();
-    std::map<std::string, std::vector<double>> times;
-    for (int repetition = 0; repetition < repetitions; ++repetition) {
-        for (auto const& [name, run] : all) times[name].push_back(run());
-    }
-    std::printf("\n%-28s %-38s %12s %16s\n", "medians", "", "ns an item", "tidefall / it");
-    for (auto const& [name, found] : times) {
-        std::vector<double> ratios;
-        for (std::size_t i = 0; i < found.size(); ++i) ratios.push_back(times[all.front().first][i] / found[i]);
-        std::printf("%-28s %-38s %12.2f %16.2f\n", "1 producer, ranges of 1000", name.c_str(), bench::median(found),
-                    bench::median(ratios));
-    }
+    all.hold(repetitions, "ns an item");
 }

@@ -48,11 +48,14 @@ inline std::chrono::milliseconds interval() {
 }
 inline constexpr std::size_t batch_size = 512;
 
-/// An item of 64 bytes.
-struct line {
+/// An item of so many bytes.
+template <std::size_t Size>
+struct record {
     std::uint64_t number;
-    std::array<std::uint64_t, 7> rest;
+    std::array<std::uint64_t, Size / 8 - 1> rest;
 };
+using line = record<64>;
+using page = record<256>;
 
 /// An item that holds a number. A string is longer than what it holds without an allocation.
 template <typename Item>
@@ -61,16 +64,17 @@ Item make_item(std::uint64_t number) {
         std::string text(24, ' ');
         std::memcpy(text.data(), &number, sizeof number);
         return text;
-    } else if constexpr (std::is_same_v<Item, line>) {
-        return {number, {}};
-    } else {
+    } else if constexpr (std::is_same_v<Item, std::uint64_t>) {
         return number;
+    } else {
+        return {number, {}};
     }
 }
 inline std::uint64_t number_of(std::uint64_t item) {
     return item;
 }
-inline std::uint64_t number_of(line const& item) {
+template <std::size_t Size>
+std::uint64_t number_of(record<Size> const& item) {
     return item.number;
 }
 inline std::uint64_t number_of(std::string const& item) {
