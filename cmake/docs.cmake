@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Target docs: the guide's pages and the public headers as a site, in html of the build folder. A warning of Doxygen
+# Target docs: the guide's pages, those of examples and benchmarks, and the public headers as a site, in html of the build folder. A warning of Doxygen
 # is an error. It wears doxygen-awesome-css where that is found (TIDEFALL_DOXYGEN_CSS is its folder).
 find_package(Doxygen 1.9.2)
 if(NOT DOXYGEN_FOUND)
@@ -11,8 +11,11 @@ find_path(TIDEFALL_DOXYGEN_CSS doxygen-awesome.css PATHS /usr/share/doxygen-awes
 
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/*.hpp)
 file(GLOB pages CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/guide/*.md)
+file(GLOB programs CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*/README.md)
 set(front ${PROJECT_SOURCE_DIR}/examples/guide/README.md)
 list(REMOVE_ITEM pages ${front})
+list(REMOVE_ITEM programs ${front})
+list(APPEND pages ${PROJECT_SOURCE_DIR}/examples/README.md ${programs} ${PROJECT_SOURCE_DIR}/bench/README.md)
 
 set(DOXYGEN_PROJECT_NAME tidefall)
 set(DOXYGEN_PROJECT_NUMBER ${PROJECT_VERSION})
@@ -21,6 +24,8 @@ set(DOXYGEN_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
 set(DOXYGEN_STRIP_FROM_PATH ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/examples ${PROJECT_SOURCE_DIR})
 set(DOXYGEN_STRIP_FROM_INC_PATH ${PROJECT_SOURCE_DIR}/include)
 set(DOXYGEN_USE_MDFILE_AS_MAINPAGE ${front})
+file(GLOB pictures CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*/*.svg ${PROJECT_SOURCE_DIR}/bench/plots/*.svg)
+set(DOXYGEN_IMAGE_PATH ${pictures})
 
 set(DOXYGEN_INPUT_FILTER "awk -f '${PROJECT_SOURCE_DIR}/cmake/docs.awk'")
 set(DOXYGEN_EXCLUDE_SYMBOLS tidefall::detail tidefall::detail::*)

@@ -103,7 +103,7 @@ struct spill_stats {
     std::uint64_t bytes = 0;        ///< of these records, with 12 for each beside its payload
     std::uint64_t written = 0;      ///< values
     std::uint64_t replayed = 0;     ///< values that were delivered and left the file
-    std::uint64_t refused = 0;      ///< values that could not be written
+    std::uint64_t refused = 0;      ///< values that could not be written, at each attempt: `undelivered` makes another
     std::uint64_t undecodable = 0;  ///< records that were set aside, since `decode` threw
 
     friend bool operator==(spill_stats const&, spill_stats const&) = default;

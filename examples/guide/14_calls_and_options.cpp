@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The code blocks of README.md, but for its first program, examples/00_quick_start.cpp.
+// The code blocks of 14_calls_and_options.md.
 #include "check.hpp"
 
 #include <tidefall/decorators.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The code block of README.md that needs fmt.
+// The code block of 14_calls_and_options.md that needs fmt.
 #include <tidefall/format.hpp>
 #include <tidefall/log_telemetry.hpp>
 
