@@ -6,13 +6,11 @@
 // append without any synchronisation.
 #include "queues.hpp"
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -71,32 +69,6 @@ public:
     }
 };
 
-/// What `last_of` takes, with the storage of a setting.
-template <typename Storage>
-class grown {
-public:
-    static constexpr char const* name = Storage::name;
-
-    grown(std::size_t partitions, std::size_t count) : storage_(processed_, partitions, count) {}
-
-    auto writer() {
-        return [push = storage_.writer()](std::uint64_t number) mutable {
-            push(bench::make_item<typename Storage::item>(number));
-        };
-    }
-    void finish(std::uint64_t writes) {
-        while (!processed_.has(writes)) {
-            storage_.drain();
-            std::this_thread::yield();
-        }
-    }
-    bool verify(std::uint64_t writes) { return processed_.verify(writes); }
-
-private:
-    bench::sink<typename Storage::item> processed_;
-    Storage storage_;
-};
-
 struct size {
     std::uint64_t items = 2'000'000;
     unsigned producers = 1;
@@ -109,9 +81,11 @@ template <typename Item>
 void measure(std::string const& setting, size const& of) {
     bench::turns all;
     auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
-        all.enter(setting, Storage::name, [=, one = std::make_shared<grown<Storage>>(of.partitions, of.buffers)] {
-            return bench::last_of(warm_ups + 1, *one, of.producers, of.items) * 1e9 / static_cast<double>(of.items);
-        });
+        all.enter(setting, Storage::name,
+                  [=, one = std::make_shared<bench::queue_contestant<Storage>>(of.partitions, of.buffers)] {
+                      return bench::last_of(warm_ups + 1, *one, of.producers, of.items) * 1e9 /
+                             static_cast<double>(of.items);
+                  });
     };
     enter(std::in_place_type<buffers<Item>>);
     enter(std::in_place_type<by_hand<Item>>);

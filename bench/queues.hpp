@@ -120,6 +120,10 @@ public:
     using item = typename Storage::item;
     static constexpr char const* name = Storage::name;
 
+    /// `more`: what the storage takes beside a sink.
+    template <typename... More>
+    explicit queue_contestant(More... more) : storage_(processed_, more...) {}
+
     auto writer() {
         if constexpr (requires { storage_.writer(); }) {
             return [push = storage_.writer()](std::uint64_t number) mutable { push(make_item<item>(number)); };
@@ -137,7 +141,7 @@ public:
 
 private:
     sink<item> processed_;
-    Storage storage_{processed_};
+    Storage storage_;
 };
 
 /// Tidefall's, with so many partitions; `OneKey`: all items have the same routing key.
