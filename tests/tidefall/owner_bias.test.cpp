@@ -393,6 +393,38 @@ TEST_CASE("owner bias: values come out once and in order, however the owner came
     CHECK(led.push(0, 1) == 0);
 }
 
+TEST_CASE("owner bias: who pushes alone comes to own the stripe at once, and nobody where two push") {
+    using tidefall::detail::thread_places;
+    bool const alone = GENERATE(true, false);
+    latch knows_the_queue;
+    latch has_begun;
+    latch may_go_on;
+    std::size_t owned = 0;
+    led_queue<int> led({});
+    std::thread one([&] {
+        led.push(0, 1);
+        knows_the_queue.open();
+        has_begun.wait();
+        led.push(0, 1);
+        may_go_on.open();
+    });
+    helper().does([&] {
+        knows_the_queue.wait();
+        led.items->flush();
+        led.push(0, alone ? 0 : 500);
+        has_begun.open();
+        may_go_on.wait();
+        if (alone) led.items->flush();
+        led.push(0, static_cast<int>(lean_after) + 1);
+        auto& places = tidefall::detail::state_of_this_thread().places;
+        for (std::uint64_t i = 0; i < thread_places::count; ++i) {
+            if (places.first_look(i << thread_places::key_shift).owned != nullptr) ++owned;
+        }
+    });
+    one.join();
+    CHECK(owned == (alone && process_barrier::is_ready() ? 1 : 0));
+}
+
 TEST_CASE("owner bias: limits are met to the value") {
     constexpr int limit = 20'000;
     SECTION("a capacity refuses") {

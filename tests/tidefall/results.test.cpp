@@ -465,7 +465,7 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             int calls = 0;
             std::size_t by_exception = 0;
             auto const log = std::make_shared<tests::event_log>();
-            auto const alive_before = tests::alive::count;
+            auto const alive_before = tests::alive::count.load();
             {
                 auto how = one_partition(clock, 6);
                 how.processing_interval = 1s;
@@ -509,7 +509,7 @@ TEST_CASE("results: a value whose move throws is counted once, and returned") {
             all.insert(all.end(), returned.begin(), returned.end());
             std::sort(all.begin(), all.end());
             CHECK(all == numbers(0, 8));
-            CHECK(tests::alive::count == alive_before);
+            CHECK(tests::alive::count.load() == alive_before);
             auto const told = log->lines();
             auto const of_exception = [](std::string const& line) { return line.starts_with("processing_exception"); };
             CHECK(std::any_of(told.begin(), told.end(), of_exception) == (by_exception > 0));

@@ -36,7 +36,7 @@ std::vector<trigger> triggers(std::initializer_list<named> sites) {
                            fault::disarm();
                            return fired;
                        },
-                       [] { return std::int64_t{alive::count}; },
+                       [] { return std::int64_t{alive::count.load()}; },
                        one.where == site::hook || one.where == site::undelivered});
     }
     return all;
