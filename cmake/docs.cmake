@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# Target docs: the guide's pages, those of examples and benchmarks, and the public headers as a site, in html of the build folder. A warning of Doxygen
-# is an error. It wears doxygen-awesome-css where that is found (TIDEFALL_DOXYGEN_CSS is its folder).
+# Target docs: the guide's pages, those of examples and benchmarks, and the public headers as a site, in html of the
+# build folder. A warning of Doxygen is an error. It wears doxygen-awesome-css where that is found (TIDEFALL_DOXYGEN_CSS
+# is its folder).
 find_package(Doxygen 1.9.2)
 if(NOT DOXYGEN_FOUND)
   message(FATAL_ERROR "TIDEFALL_BUILD_DOCS needs Doxygen: `apt-get install doxygen doxygen-awesome-css`")

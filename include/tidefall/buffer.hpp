@@ -347,16 +347,16 @@ protected:
         return writes_->write_own(1, one, changes_only, weight).status;
     }
 
-    /// The same of one value by the route of the thread, for a table that has stretches, where nothing is to be done
-    /// but to construct it: runs `f(Table&)`, which does so by `emplace_in_stretch`. False where there is more to do,
-    /// or another thread is there: nothing has happened, and `write` does it.
+    /// Writes one value by the route of the thread, to a table that has stretches, where nothing is to be done but to
+    /// construct it: runs `f(Table&)`, which does so by `emplace_in_stretch`. False where there is more to do, or
+    /// another thread is there: nothing has happened, and `write` does it. As `write` else; waits for nothing.
     template <typename F>
     bool write_in_place(F&& f) {
         return writes_->write_in_place(f);
     }
 
-    /// The same for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer where
-    /// the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
+    /// As `write`, for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer
+    /// where the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
     template <typename F>
     std::size_t write_up_to(std::size_t most, route to, F&& f) {
         never_changes_only changes_only;
