@@ -224,6 +224,7 @@ private:
     void retire() noexcept {
         stripes_.free_memory();
         drained_.reset();
+        give_up_memory();
     }
 
     void count_in(buffer_stats& stats) const noexcept { control_.count_in(stats); }
@@ -314,6 +315,7 @@ private:
         if (spare_ != nullptr) spare_->room().shrink_to_fit();
         control_.each_idle(
             [](detail::call_in_progress& call) { static_cast<open_batch&>(call).room().shrink_to_fit(); });
+        give_up_memory();
     }
     void count_waiting(buffer_stats& stats) const noexcept override { stripes_.count_in(stats); }
 
@@ -358,7 +360,12 @@ private:
             drained_ = std::static_pointer_cast<drained_tables>(std::move(spare));
         } else {
             drained_->clear();
+            core_->memory.gather(drained_->tables(), !std::exchange(has_shared_memory_, true));
         }
+    }
+
+    void give_up_memory() noexcept {
+        if (std::exchange(has_shared_memory_, false)) core_->memory.leave();
     }
 
     void end_drain() noexcept {
@@ -406,10 +413,11 @@ private:
     std::shared_ptr<core> const core_;
     detail::reporter<Table> report_;
     detail::stripe_set<Table> stripes_;
-    // Invariant: these three are the worker's that runs a drain, and the control's while none is in progress.
+    // Invariant: these four are the worker's that runs a drain, and the control's while none is in progress.
     std::shared_ptr<drained_tables> drained_;
     detail::all_batches<Table> batches_;
-    open_batch* spare_ = nullptr;  ///< one of them that serves no batch
+    open_batch* spare_ = nullptr;     ///< one of them that serves no batch
+    bool has_shared_memory_ = false;  ///< since it last gave it up
     timeout_action const action_;
     detail::drain_control control_;
 };

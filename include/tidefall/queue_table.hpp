@@ -46,6 +46,10 @@ class queue_table {
     template <typename Value>
     class iterator_over;
 
+    struct frees_segment {
+        void operator()(segment* one) const noexcept { free(one); }
+    };
+
 public:
     using value_type = T;
     static constexpr bool coalesces = false;
@@ -234,6 +238,32 @@ public:
         before_ = kept_ = used_ = fillings_ = least_unused_ = 0;
     }
 
+    // Segments of the longest kind may move from one table to another; see `detail/tables/spare_memory.hpp`.
+
+    using spare_segment = std::unique_ptr<segment, frees_segment>;
+
+    /// True if `count` more values need a segment of that kind, and none is kept.
+    [[nodiscard]] bool wants_segment(std::size_t count) const noexcept {
+        return static_cast<std::size_t>(limit_ - end_) < count && next_is_longest();
+    }
+    /// One that no value lies in; null if there is none.
+    [[nodiscard]] spare_segment take_spare() noexcept {
+        for (segment* one = written_; one != nullptr && one->next != nullptr; one = one->next) {
+            if (one->next->capacity < longest) continue;
+            spare_segment taken(one->next);
+            one->next = taken->next;
+            --kept_;
+            return taken;
+        }
+        return nullptr;
+    }
+    /// It is the next to be written in. The table has written before.
+    void keep(spare_segment one) noexcept {
+        one->next = std::exchange(written_->next, one.get());
+        static_cast<void>(one.release());
+        ++kept_;
+    }
+
 private:
     static constexpr std::size_t alignment = (std::max)(alignof(T), alignof(segment));
     static constexpr std::size_t header_size = (sizeof(segment) + alignment - 1) / alignment * alignment;
@@ -245,6 +275,8 @@ private:
     static constexpr std::size_t values_in(std::size_t bytes) {
         return (std::max)(std::size_t{1}, std::bit_floor(bytes / sizeof(T)));
     }
+
+    static constexpr std::size_t longest = values_in(longest_segment_bytes);
 
     static segment* allocate(std::size_t capacity) {
         auto const bytes = header_size + capacity * sizeof(T);
@@ -290,7 +322,10 @@ private:
     [[nodiscard]] std::size_t next_capacity() const noexcept {
         if (written_ == nullptr) return values_in(first_segment_bytes);
         if (written_ == first_) return written_->capacity;
-        return (std::min)(written_->capacity * 2, (std::max)(values_in(longest_segment_bytes), written_->capacity));
+        return (std::min)(written_->capacity * 2, longest);
+    }
+    [[nodiscard]] bool next_is_longest() const noexcept {
+        return written_ != nullptr && written_->next == nullptr && next_capacity() == longest;
     }
 
     void write_in(segment& one) noexcept {

@@ -7,6 +7,7 @@
 
 #include <tidefall/registry.hpp>
 
+#include <array>
 #include <map>
 
 using explore::draw;
@@ -36,7 +37,48 @@ struct out_of_map {
     }
 };
 
+/// As large as the longest segment, so that each lies in one of its own.
+struct large {
+    explicit large(int of) noexcept : number(of) {}
+    large(large&& other) noexcept : number(other.number) {}
+    large& operator=(large&&) = delete;
+    ~large() = default;
+
+    int number;
+    std::array<char, 40'000> rest;  // NOLINT(cppcoreguidelines-pro-type-member-init): nobody reads it
+};
+
 }  // namespace
+
+TEST_CASE("explored: a segment is in one table at a time, whoever wants it") {
+    explore::schedules([] {
+        auto how = explore::drawn_options(2);
+        how.shutdown_timeout = never;
+        std::map<int, int> seen;
+        tidefall::queue<large> items(std::move(how), [&](std::span<large> batch) {
+            explore::require_no_lock("the processor");
+            for (auto const& one : batch) ++seen[one.number];
+            explore::point();
+        });
+        for (int round = 0; round < 2; ++round) {
+            std::vector<thread> all;
+            for (int n = 0; n < 2; ++n) {
+                all.emplace_back([&, first = 100 * n + 10 * round] {
+                    for (int i = 0; i < 3; ++i) {
+                        auto const number = first + i;
+                        items.emplace(tidefall::partition_key{number}, number);
+                    }
+                });
+            }
+            all.emplace_back([&] { items.flush(flip() ? never : std::chrono::nanoseconds(0)); });
+            all.clear();
+            if (flip()) explore::pass(20ms);  // idle for so long that its memory is freed
+        }
+        items.stop();
+        require(seen.size() == 12, "every value comes out");
+        for (auto const& [number, count] : seen) require(count == 1, "a value comes out once");
+    });
+}
 
 TEST_CASE("explored: updates of a map add up over swaps, erasures and a stop") {
     explore::schedules([] {

@@ -4,11 +4,17 @@
 #include "../support/allocations.hpp"
 #include "../support/catch.hpp"
 
+#include <tidefall/detail/tables/spare_memory.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <span>
@@ -307,6 +313,46 @@ TEST_CASE("memory: what stays unused is given back while ticks go on") {
     CHECK(allocated().live_bytes - before < 8'192);
 }
 
+TEST_CASE("memory: what one partition drained another one fills") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t> items({.partitions = 4, .processing_interval = 1s, .runtime = clock},
+                                         [](std::span<std::uint64_t>) {});
+    std::vector<int> keys;  // one of each partition
+    keys.reserve(4);
+    auto const before = allocated().live_bytes;
+    for (int key = 0; keys.size() < 4; ++key) {
+        items.push(1, tidefall::partition_key{key});
+        if (items.partition(keys.size()).size() > 0) keys.push_back(key);
+        clock->advance(1s);
+    }
+    for (std::size_t round = 0; round < 12; ++round) {
+        auto const allocations = allocated().count;
+        for (int i = 0; i < 1'000'000; ++i) items.push(1, tidefall::partition_key{keys[round % 4]});
+        clock->advance(1s);
+        // Segments that are not of the longest kind stay with their table, of which a partition has two.
+        if (round > 0) CHECK(allocated().count - allocations < 12);
+    }
+    CHECK(allocated().live_bytes - before < 10'000'000);
+    clock->advance(11s);
+    CHECK(allocated().live_bytes == before);
+}
+
+TEST_CASE("memory: threads that take turns in producer order need no memory of their own each") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::queue<std::uint64_t, tidefall::producer_order> items(
+        {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](std::span<std::uint64_t>) {});
+    auto const before = allocated().live_bytes;
+    for (int n = 0; n < 8; ++n) {
+        std::thread([&] {
+            for (int i = 0; i < 1'000'000; ++i) items.push(1);
+        }).join();
+        clock->advance(1s);
+    }
+    CHECK(allocated().live_bytes - before < 10'000'000);
+    clock->advance(11s);
+    CHECK(allocated().live_bytes == before);
+}
+
 TEST_CASE("memory: a queue whose every seventh filling is large keeps what that needs") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
@@ -337,5 +383,119 @@ TEST_CASE("memory: sorted by key, a burst is given back") {
         clock->advance(1s);
     }
     clock->advance(11s);
+    CHECK(tests::allocated().live_bytes == before);
+}
+
+TEST_CASE("memory: memory that no table needs goes to the one that wants it, the last that came first") {
+    using table = tidefall::queue_table<std::array<char, 40'000>>;  // a segment each
+    tidefall::detail::spare_memory<table> memory;
+    auto const written = [](table& into, int count) {
+        std::vector<void const*> places;
+        for (int i = 0; i < count; ++i) places.push_back(&into.emplace_back());
+        return places;
+    };
+    std::array<table, 2> tables;
+    auto const first = written(tables[0], 4);
+    auto const second = written(tables[1], 3);
+    for (auto& one : tables) one.clear();
+    memory.gather(tables, true);
+    CHECK(tables[0].take_spare() == nullptr);
+    CHECK(tables[1].take_spare() == nullptr);
+
+    table other;
+    memory.provide(other, 1);  // a table that was never written to makes its first segment itself
+    CHECK(&other.emplace_back() != second[2]);
+    std::vector<void const*> found;
+    for (int i = 0; i < 6; ++i) {
+        memory.provide(other, 1);
+        found.push_back(&other.emplace_back());
+    }
+    CHECK(std::vector(found.begin(), found.begin() + 5) ==
+          std::vector{second[2], second[1], first[3], first[2], first[1]});
+    CHECK(std::find(second.begin(), second.end(), found[5]) == second.end());
+    CHECK(std::find(first.begin(), first.end(), found[5]) == first.end());
+}
+
+TEST_CASE("memory: a table wants a segment where the next one is of the longest kind, and it has kept none") {
+    tidefall::queue_table<std::uint64_t> table;
+    CHECK_FALSE(table.wants_segment(1));
+    for (int i = 0; i < 8'192; ++i) {
+        CHECK_FALSE(table.wants_segment(1));
+        table.emplace_back(1U);
+    }
+    CHECK(table.wants_segment(1));
+    table.emplace_back(1U);
+    CHECK_FALSE(table.wants_segment(8'191));
+    CHECK(table.wants_segment(8'192));
+    table.clear();
+    for (int i = 0; i < 8'192; ++i) table.emplace_back(1U);
+    CHECK_FALSE(table.wants_segment(1));  // it has one
+}
+
+TEST_CASE("memory: memory is freed that no table wanted while each partition drained sixteen times, or none is left") {
+    using table = tidefall::queue_table<std::array<char, 40'000>>;
+    constexpr std::int64_t segment = 40'000;
+    tidefall::detail::spare_memory<table> memory;
+    std::vector<table> tables(1);
+    auto const drain = [&](int values, bool is_new) {
+        for (int i = 0; i < values; ++i) {
+            memory.provide(tables[0], 1);
+            tables[0].emplace_back();
+        }
+        tables[0].clear();
+        memory.gather(tables, is_new);
+    };
+    auto const before = tests::allocated().live_bytes;
+    auto const kept = [&] { return (tests::allocated().live_bytes - before) / segment; };
+    drain(20, true);
+    drain(5, true);  // of another partition
+    for (int i = 2; i < 32; ++i) drain(5, false);
+    CHECK(kept() == 20);  // nothing was here when the first of them began
+    for (int i = 0; i < 31; ++i) drain(5, false);
+    CHECK(kept() == 20);
+    drain(5, false);
+    CHECK(kept() == 5);
+    for (int i = 0; i < 100; ++i) drain(i % 7 == 0 ? 5 : 1, false);
+    CHECK(kept() == 5);
+
+    drain(9, false);
+    memory.leave();  // what one needed of late stays for the other
+    CHECK(kept() >= 5);
+    drain(1, false);
+    memory.leave();
+    CHECK(kept() == 1);  // the table's own
+    drain(9, true);      // it begins anew
+    for (int i = 1; i < 16; ++i) drain(1, false);
+    CHECK(kept() == 9);
+    memory.leave();
+    tables[0].shrink_to_fit();
+    CHECK(tests::allocated().live_bytes == before);
+}
+
+TEST_CASE("memory: what there is no memory to note is freed, or stays until the next look") {
+    using table = tidefall::queue_table<std::array<char, 40'000>>;
+    auto const before = tests::allocated().live_bytes;
+    {
+        tidefall::detail::spare_memory<table> memory;
+        std::vector<table> tables(1);
+        for (int i = 0; i < 5; ++i) tables[0].emplace_back();
+        tables[0].clear();
+        auto const with_five = tests::allocated().live_bytes;
+        tests::fail_allocation(1);
+        memory.gather(tables, true);
+        CHECK_FALSE(tests::allocation_is_to_fail());
+        CHECK((with_five - tests::allocated().live_bytes) / 40'000 == 4);
+
+        for (int i = 0; i < 5; ++i) tables[0].emplace_back();
+        tables[0].clear();
+        for (int i = 1; i < 31; ++i) memory.gather(tables, false);
+        auto const gathered = tests::allocated().live_bytes;
+        tests::fail_allocation(1);
+        memory.gather(tables, false);
+        CHECK_FALSE(tests::allocation_is_to_fail());
+        CHECK(tests::allocated().live_bytes == gathered);
+        for (int i = 0; i < 16; ++i) memory.gather(tables, false);
+        CHECK(tests::allocated().live_bytes < gathered - 4 * 40'000);
+    }
     CHECK(tests::allocated().live_bytes == before);
 }

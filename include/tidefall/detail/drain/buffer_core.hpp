@@ -7,6 +7,7 @@
 #include <tidefall/detail/base/user_code.hpp>
 #include <tidefall/detail/drain/call_services.hpp>
 #include <tidefall/detail/drain/processor.hpp>
+#include <tidefall/detail/tables/spare_memory.hpp>
 #include <tidefall/detail/threads/scheduler.hpp>
 #include <tidefall/detail/write/stripes.hpp>
 #include <tidefall/detail/write/total_limit.hpp>
@@ -66,6 +67,7 @@ public:
     std::shared_ptr<scheduler> const schedule;
     writer_places places;
     total_limit total;
+    shared_memory<Table> memory;
     std::weak_ptr<partition_set<Table> const> partitions;  ///< all of them; set before the first one starts
     std::unique_ptr<stripe<Table>[]> const stripes;        ///< of all partitions, side by side
 

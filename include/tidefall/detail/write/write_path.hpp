@@ -218,6 +218,7 @@ private:
             }
             before = stripe.table.size();
         }
+        core_->memory.provide(stripe.table, count);
         write_status status;
         try {
             auto counted = [&](Table& table) { return f(table, count); };
@@ -293,6 +294,7 @@ private:
         if (!stripe.is_uneventful_at(before)) [[unlikely]]
             return false;
         result.count = (std::min)(most, stripe.uneventful + 1 - before);
+        core_->memory.provide(stripe.table, result.count);
         auto counted = [&](Table& table) { return f(table, result.count); };
         result.status = locked(counted, stripe.table);
         if (result.status != write_status::accepted) [[unlikely]]
