@@ -18,8 +18,8 @@ namespace tidefall::inline v0 {
 /// - `value_type`: what a processor receives in a span.
 /// - `size()`: values that were written and not taken. Called with every write: keep it to a load or two.
 /// - `take(most)`: hands out the next values, side by side, at least one and at most `most`, in place; empty only if
-///   none is left. The caller destroys them; the memory stays until `clear`, and nothing is inserted before that. The
-///   engine gathers short runs.
+///   none is left. The caller destroys them, and may write where they lay; the memory stays until `clear`, and nothing
+///   is inserted before that. The engine gathers short runs.
 /// - `clear()`: destroys what was not taken, and keeps the memory for the next filling.
 /// - `shrink_to_fit()`: frees the memory. The table is empty.
 ///

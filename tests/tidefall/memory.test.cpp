@@ -4,6 +4,7 @@
 #include "../support/allocations.hpp"
 #include "../support/catch.hpp"
 
+#include <tidefall/detail/tables/destroy_to_reuse.hpp>
 #include <tidefall/detail/tables/spare_memory.hpp>
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
@@ -353,6 +354,32 @@ TEST_CASE("memory: threads that take turns in producer order need no memory of t
     CHECK(allocated().live_bytes == before);
 }
 
+TEST_CASE("memory: a value that was processed leaves a line that was written") {
+    auto const clock = tidefall::make_manual_runtime();
+    constexpr auto all_bits = (std::numeric_limits<std::uint64_t>::max)();
+    unsigned char const* place = nullptr;
+    auto const first_byte = [&] { return *place; };
+
+    tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                         [&](std::span<std::uint64_t const> batch) {
+                                             place = reinterpret_cast<unsigned char const*>(batch.data());
+                                             CHECK(first_byte() == 0xFF);
+                                         });
+    items.push(all_bits);
+    clock->advance(1s);
+    CHECK(first_byte() == 0);
+
+    // Of a map the values are moved to where their batch is gathered, and the line in the table is what counts.
+    tidefall::hash_map<std::uint64_t, std::uint64_t, std::hash<std::uint64_t>, std::equal_to<>, void> map(
+        {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](auto) {});
+    map.put(all_bits, all_bits);
+    map.put(all_bits - 1, all_bits);
+    map.update(all_bits, [&](std::uint64_t& value) { place = reinterpret_cast<unsigned char const*>(&value) - 8; });
+    CHECK(first_byte() == 0xFF);
+    clock->advance(1s);
+    CHECK(first_byte() == 0);
+}
+
 TEST_CASE("memory: a queue whose every seventh filling is large keeps what that needs") {
     auto const clock = tidefall::make_manual_runtime();
     tidefall::queue<std::uint64_t> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
@@ -498,4 +525,23 @@ TEST_CASE("memory: what there is no memory to note is freed, or stays until the 
         CHECK(tests::allocated().live_bytes < gathered - 4 * 40'000);
     }
     CHECK(tests::allocated().live_bytes == before);
+}
+
+TEST_CASE("memory: of memory that was read a byte is written in each cache line, and none beside it") {
+    for (std::size_t const offset : {0U, 1U, 60U, 63U}) {
+        for (std::size_t const size : {0U, 1U, 3U, 4U, 64U, 65U, 200U}) {
+            CAPTURE(offset, size);
+            alignas(64) std::array<unsigned char, 512> memory;
+            memory.fill(0xFF);
+            tidefall::detail::leave_written(std::span(memory).subspan(64 + offset, size));
+            for (std::size_t line = 0; line < memory.size(); line += 64) {
+                auto const from = (std::max)(line, 64 + offset);
+                auto const to = (std::min)(line + 64, 64 + offset + size);
+                auto const written = std::count(memory.begin() + static_cast<std::ptrdiff_t>(line),
+                                                memory.begin() + static_cast<std::ptrdiff_t>(line) + 64, 0);
+                CHECK(written == (from < to ? 1 : 0));
+                if (from < to) CHECK(memory[from] == 0);
+            }
+        }
+    }
 }

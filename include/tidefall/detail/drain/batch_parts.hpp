@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tidefall/detail/drain/call_services.hpp>
+#include <tidefall/detail/tables/destroy_to_reuse.hpp>
 #include <tidefall/results.hpp>
 
 #include <algorithm>
@@ -74,7 +75,7 @@ public:
     }
 
     void destroy(of_value which) noexcept {
-        each_run(which, [](std::span<V> run) { std::destroy(run.begin(), run.end()); });
+        each_run(which, [](std::span<V> run) { destroy_to_reuse(run); });
     }
 
     /// Calls `f` with those of that kind, run by run, for it to destroy.

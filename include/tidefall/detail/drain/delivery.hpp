@@ -12,6 +12,7 @@
 #include <tidefall/detail/drain/processor.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
 #include <tidefall/detail/drain/run_control.hpp>
+#include <tidefall/detail/tables/destroy_to_reuse.hpp>
 #include <tidefall/results.hpp>
 
 #include <algorithm>
@@ -207,6 +208,7 @@ private:
             batch_->room().push_back(std::move(loose_.front()));
             std::destroy_at(loose_.data());
         }
+        leave_written(run);
     }
 
     void get_batch() {

@@ -10,6 +10,7 @@
 #include <tidefall/detail/drain/decisions.hpp>
 #include <tidefall/detail/drain/drained_tables.hpp>
 #include <tidefall/detail/drain/reporter.hpp>
+#include <tidefall/detail/tables/destroy_to_reuse.hpp>
 #include <tidefall/detail/tables/scratch.hpp>
 #include <tidefall/results.hpp>
 
@@ -182,8 +183,7 @@ private:
             report_.threw(error, ticket_.size, end.duration);
             return_values(failure_reason::exception, error);
         } else if (verdict == nullptr) {
-            auto const batch = take();
-            std::destroy(batch.begin(), batch.end());
+            destroy_to_reuse(take());
             return end;  // what it says beside that is for `follow_up`
         } else {
             part(*verdict, came, end.offers_again);
