@@ -23,7 +23,8 @@ namespace tidefall::inline v0 {
 ///
 /// Values lie in segments that are appended and never reallocated, so a value stays where it was written. The first
 /// segment has 1 KiB, and each later one is as long as all before it together, up to 64 KiB (or one value, where that
-/// is larger). They are kept for the next filling; those that stay unused are freed.
+/// is larger). They are kept for the next filling, or for another table of the same buffer; those that stay unused are
+/// freed.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename T>

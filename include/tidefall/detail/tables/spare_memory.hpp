@@ -84,7 +84,7 @@ private:
         least_ = (std::min)(least_, spare_.size());
     }
 
-    /// What there is no memory to note is left where it is.
+    /// What there is no memory to note stays with the caller, which frees it.
     void add(std::span<piece> some) noexcept {
         lock_guard const lock(mutex_);
         try {
