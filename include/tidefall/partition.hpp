@@ -220,11 +220,10 @@ private:
         on_overdue(schedule.now());
     }
 
-    /// Of a partition that stopped and is not in use: frees its tables and their memory.
+    /// Of a partition that stopped and is not in use: frees its tables, and all memory that it keeps.
     void retire() noexcept {
-        stripes_.free_memory();
+        free_memory();
         drained_.reset();
-        give_up_memory();
     }
 
     void count_in(buffer_stats& stats) const noexcept { control_.count_in(stats); }

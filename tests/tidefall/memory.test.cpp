@@ -9,6 +9,7 @@
 #include <tidefall/hash_map.hpp>
 #include <tidefall/manual_runtime.hpp>
 #include <tidefall/queue.hpp>
+#include <tidefall/registry.hpp>
 
 #include <algorithm>
 #include <array>
@@ -369,6 +370,21 @@ TEST_CASE("memory: a value that was processed leaves a line that was written") {
     clock->advance(1s);
     CHECK(first_byte() == 0);
 
+    // What was taken of a batch goes by itself, beside what was refused.
+    tidefall::queue<std::uint64_t> in_part(
+        {.partitions = 1, .processing_interval = 1s, .unheard = tidefall::unheard_action::ignore, .runtime = clock},
+        [&](std::span<std::uint64_t const> batch) {
+            place = reinterpret_cast<unsigned char const*>(batch.data());
+            CHECK(first_byte() == 0xFF);
+            tidefall::batch_result result;
+            result.refuse(1);
+            return result;
+        });
+    in_part.push(all_bits);
+    in_part.push(all_bits);
+    clock->advance(1s);
+    CHECK(first_byte() == 0);
+
     // Of a map the values are moved to where their batch is gathered, and the line in the table is what counts.
     tidefall::hash_map<std::uint64_t, std::uint64_t, std::hash<std::uint64_t>, std::equal_to<>, void> map(
         {.partitions = 1, .processing_interval = 1s, .runtime = clock}, [](auto) {});
@@ -391,6 +407,19 @@ TEST_CASE("memory: a queue whose every seventh filling is large keeps what that 
         clock->advance(1s);
     }
     CHECK(tests::allocated().count == before);
+}
+
+TEST_CASE("memory: a buffer that its registry stopped gives up what its partitions shared, though it is held on to") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::registry<tidefall::queue<std::uint64_t>> all;
+    auto const items = all.start("items", {.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                 [](std::span<std::uint64_t>) {});
+    auto const before = allocated().live_bytes;
+    for (int i = 0; i < 1'000'000; ++i) items->push(1);
+    clock->advance(1s);
+    CHECK(allocated().live_bytes - before > 8'000'000);
+    all.stop("items");
+    CHECK(allocated().live_bytes < before);
 }
 
 TEST_CASE("memory: segments double up to 64 KiB, but for the second") {

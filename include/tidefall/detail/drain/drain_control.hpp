@@ -204,7 +204,8 @@ public:
         return later(stop_.deadline(), grace);  // for hooks and `undelivered`
     }
 
-    /// Calls `f` with each call that serves no batch, under the mutex, which is held: from `write_tables`.
+    /// Calls `f` with each call that serves no batch. The mutex is held, which calls `write_tables`, or nothing is in
+    /// use any more.
     template <typename F>
     void each_idle(F f) const {
         for (auto* const one : calls_.idle()) f(*one);
