@@ -5,6 +5,7 @@
 #include "../support/catch.hpp"
 #include "../support/latch.hpp"
 #include "../support/threads.hpp"
+#include "held.hpp"
 
 #include <tidefall/detail/drain/buffer_core.hpp>
 #include <tidefall/detail/drain/partition_set.hpp>
@@ -29,6 +30,8 @@
 
 using namespace std::chrono_literals;
 using tests::latch;
+using tests::patience;
+using tests::until;
 using tidefall::detail::crew;
 using tidefall::detail::never;
 using tidefall::detail::scheduler;
@@ -38,19 +41,6 @@ namespace {
 
 /// Before any test: one that has just ended may be listed for a moment more.
 std::size_t const threads = tests::thread_count();
-
-template <typename Done>
-void until(Done done) {
-    while (!done()) std::this_thread::yield();
-}
-
-class patience {
-public:
-    patience() { tidefall::detail::recheck_interval = 1h; }
-    ~patience() { tidefall::detail::recheck_interval = 1s; }
-    patience(patience const&) = delete;
-    patience& operator=(patience const&) = delete;
-};
 
 /// A task that does what the test says.
 struct told_task final : tidefall::detail::task {
