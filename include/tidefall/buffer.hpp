@@ -22,6 +22,7 @@
 #include <tidefall/detail/drain/processor.hpp>
 #include <tidefall/detail/sync.hpp>
 #include <tidefall/detail/write/router.hpp>
+#include <tidefall/detail/write/write_limits.hpp>
 #include <tidefall/detail/write/write_path.hpp>
 #include <tidefall/options.hpp>
 #include <tidefall/partition.hpp>
@@ -169,6 +170,7 @@ public:
     ///
     /// In a callback of the buffer itself it closes and returns at once, and the worker drains what is left.
     ~buffer() {
+        core_->is_destroyed.store(true, std::memory_order_relaxed);  // as buffer_core says
         if (core_->home.left()) {  // what there is is the parent's, and may be locked for ever
             detail::leave_forever(std::move(core_));
             detail::leave_forever(std::move(partitions_));
@@ -356,7 +358,8 @@ protected:
     }
 
     /// As `write`, for several values: runs `f(Table&, count)`, which inserts as many; `count` is `most`, or fewer
-    /// where the capacity leaves room for fewer. Returns how many were accepted, none if it was refused.
+    /// where the capacity, or the memory that the table has at hand, is for fewer. Returns how many were accepted, none
+    /// if it was refused: whoever has more writes again until then.
     template <typename F>
     std::size_t write_up_to(std::size_t most, route to, F&& f) {
         never_changes_only changes_only;
@@ -367,6 +370,19 @@ protected:
         never_changes_only changes_only;
         return accepted_by(writes_->write_own(most, f, changes_only));
     }
+
+    /// For a call that writes several times. A write that makes room runs `undelivered` on its thread, which may
+    /// destroy the buffer: once `is_gone()` nothing of it may be touched.
+    class write_sequence {
+    public:
+        explicit write_sequence(buffer const& to) : core_(to.drops_oldest_ ? to.core_ : nullptr) {}
+        [[nodiscard]] bool is_gone() const noexcept {
+            return core_ != nullptr && core_->is_destroyed.load(std::memory_order_relaxed);  // as buffer_core says
+        }
+
+    private:
+        std::shared_ptr<detail::buffer_core<Table> const> core_;  ///< null where no write makes room
+    };
 
     /// Runs `f(Table const&)` under the lock of the stripe that the route picks; not at all once the buffer stopped. As
     /// `write` else.
@@ -437,7 +453,10 @@ private:
         leaves_calls_ = how.calls_at_destruction == destruction_action::leave;
         partitions_ = std::make_shared<detail::partition_set<Table> const>(core_, how, stripes);
         core_->partitions = partitions_;
-        writes_.emplace(core_, partitions_, detail::router(core_->places, how.partitions, stripes), how);
+        drops_oldest_ = how.overflow == overflow_policy::drop_oldest;
+        detail::router const routes(core_->places, how.partitions, stripes);
+        writes_.emplace(core_, routes,
+                        std::make_unique<detail::write_limits<Table>>(core_, partitions_, routes, how.overflow));
         partitions_->start();
     }
 
@@ -486,7 +505,7 @@ private:
         if (!partitions_->is_in_use()) {
             core_->release_processor();
             // A write that makes room calls `undelivered` without a lock.
-            if (!writes_->drops_oldest()) core_->release_undelivered();
+            if (!drops_oldest_) core_->release_undelivered();
             partitions_->retire();
         }
         runtime_.reset();
@@ -502,6 +521,7 @@ private:
     std::shared_ptr<core> core_;
     std::optional<detail::write_path<Table>> writes_;
     bool leaves_calls_ = false;
+    bool drops_oldest_ = false;
     detail::atomic<std::chrono::nanoseconds::rep> shutdown_timeout_;
     std::shared_ptr<detail::partition_set<Table> const> partitions_;
     std::shared_ptr<runtime> runtime_;

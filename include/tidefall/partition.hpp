@@ -36,7 +36,7 @@ namespace detail {
 template <typename Table>
 class partition_set;
 template <typename Table>
-class write_path;
+class write_limits;
 }  // namespace detail
 
 /// One partition of a buffer. Made by the buffer, got by `buffer::partition`.
@@ -84,7 +84,7 @@ public:
 
 private:
     friend class detail::partition_set<Table>;
-    friend class detail::write_path<Table>;
+    friend class detail::write_limits<Table>;
     using core = detail::buffer_core<Table>;
     using delivery = detail::delivery<Table>;
     using open_batch = detail::open_batch<Table>;
@@ -222,8 +222,13 @@ private:
 
     /// Of a partition that stopped and is not in use: frees its tables, and all memory that it keeps.
     void retire() noexcept {
-        free_memory();
+        stripes_.free_memory();
         drained_.reset();
+        for (auto const& one : batches_) {
+            one->forget_tables();
+            one->room().shrink_to_fit();
+        }
+        give_up_memory();
     }
 
     void count_in(buffer_stats& stats) const noexcept { control_.count_in(stats); }
@@ -357,6 +362,9 @@ private:
     void clear_drained() noexcept {
         if (auto spare = control_.take_spare_tables()) {
             drained_ = std::static_pointer_cast<drained_tables>(std::move(spare));
+            for (auto const& one : batches_) {
+                if (!control_.is_abandoned(*one)) one->forget_tables();  // a late one needs them
+            }
         } else {
             drained_->clear();
             core_->memory.gather(drained_->tables(), !std::exchange(has_shared_memory_, true));

@@ -203,7 +203,10 @@ public:
             return push_side_by_side<std::is_same_v<given, T&&>>(std::ranges::data(items), std::ranges::size(items),
                                                                  tags...);
         } else {
+            typename queue::write_sequence const writes(*this);
             return detail::write_each(std::forward<Range>(items), [&](auto&& item) {
+                if (writes.is_gone()) [[unlikely]]
+                    return write_status::stopped;
                 return push_one_of(std::forward<decltype(item)>(item), tags...);
             });
         }
@@ -389,10 +392,11 @@ private:
         std::size_t accepted = 0;
         if (count == 0) return accepted;
         auto const to = route_for(*items, tags...);
-        while (accepted < count) {
+        typename queue::write_sequence const writes(*this);
+        while (accepted < count && !writes.is_gone()) {
             auto const written =
                 this->write_up_to((std::min)(count - accepted, chunk), to, [&](table& into, std::size_t n) {
-                    if constexpr (Move && !std::is_trivially_copyable_v<T>) {
+                    if constexpr (Move && !(std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T>)) {
                         append(into, std::make_move_iterator(items + accepted), n);
                     } else {
                         append(into, items + accepted, n);

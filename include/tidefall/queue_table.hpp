@@ -22,14 +22,15 @@ namespace tidefall::inline v0 {
 /// A movable forward range; moving or swapping it ends its iterators.
 ///
 /// Values lie in segments that are appended and never reallocated, so a value stays where it was written. The first
-/// segment has 1 KiB, and each later one is as long as all before it together, up to 64 KiB (or one value, where that
-/// is larger). They are kept for the next filling, or for another table of the same buffer; those that stay unused are
-/// freed.
+/// segment has 1 KiB, and each later one is as long as all before it together, up to 64 KiB; each has a power of two of
+/// values that fit, or one value where that is larger. Segments are kept for the next filling, the longest for another
+/// table of the same buffer too; those that stay unused are freed.
 ///
 /// Thread safety: none; in a buffer the lock of its stripe guards it.
 template <typename T>
 class queue_table {
-    static_assert(std::is_object_v<T> && !std::is_const_v<T>, "a queue holds values, not references or constants");
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_volatile_v<T>,
+                  "a queue holds values, not references, constants or volatiles");
     static_assert(!std::is_object_v<T> || std::is_move_constructible_v<T>,
                   "a queue's values are moved: give T a move or a copy constructor, or hold it by std::unique_ptr");
     static_assert(std::is_nothrow_destructible_v<T>, "destructors of values must not throw");
@@ -245,7 +246,15 @@ public:
 
     /// True if `count` more values need a segment of that kind, and none is kept.
     [[nodiscard]] bool wants_segment(std::size_t count) const noexcept {
-        return static_cast<std::size_t>(limit_ - end_) < count && next_is_longest();
+        return !has_places(count) && next_is_longest();
+    }
+    [[nodiscard]] bool has_places(std::size_t count) const noexcept {
+        return static_cast<std::size_t>(limit_ - end_) >= count;
+    }
+    /// So many values need one more segment at most.
+    [[nodiscard]] std::size_t places_with_next() const noexcept {
+        bool const has_next = written_ != nullptr && written_->next != nullptr;
+        return static_cast<std::size_t>(limit_ - end_) + (has_next ? written_->next->capacity : next_capacity());
     }
     /// One that no value lies in; null if there is none.
     [[nodiscard]] spare_segment take_spare() noexcept {

@@ -17,12 +17,15 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 using tests::any_buffer;
@@ -340,3 +343,23 @@ TEST_CASE("ends: a registry does not wait for the calls of a buffer that leaves 
 }
 
 #endif
+
+TEST_CASE("ends: a range whose oldest value's undelivered destroys the queue ends there") {
+    bool const side_by_side = GENERATE(true, false);
+    auto const clock = tidefall::make_manual_runtime();
+    std::unique_ptr<tidefall::queue<int>> items;
+    items = std::make_unique<tidefall::queue<int>>(
+        tidefall::options{
+            .partitions = 1, .capacity = 4, .overflow = tidefall::overflow_policy::drop_oldest, .runtime = clock},
+        [](std::span<int>) {},
+        [&](std::span<int>, tidefall::failure const& why) {
+            if (why.reason == tidefall::failure_reason::overflow) items.reset();
+        });
+    std::vector<int> const range(64);
+    auto& one = *items;
+    auto const accepted =
+        side_by_side ? one.push_range(range) : one.push_range(std::list<int>(range.begin(), range.end()));
+    CHECK(items == nullptr);
+    clock->advance(0s);    // what was queued
+    CHECK(accepted == 5);  // four that filled the partition, and one that needed room
+}

@@ -225,6 +225,49 @@ TEST_CASE("limits: a weight that throws reaches the writer, or fails the drain, 
     check_conservation(items.stats());
 }
 
+TEST_CASE(
+    "limits: where a move throws while the oldest make room by weight, each value is returned or processed as it was") {
+    struct moody {
+        int number;
+        explicit moody(int of) : number(of) {}
+        moody(moody&& other) : number(other.number) {
+            if (moves_left() == 0) throw std::runtime_error("not now");
+            if (moves_left() > 0) --moves_left();
+            other.number = -1;
+        }
+        static int& moves_left() {
+            static int left = -1;
+            return left;
+        }
+    };
+    constexpr auto weight = [](moody const& one) -> std::size_t { return one.number == 50 ? 18 : 5; };
+    for (int moves = 0; moves < 8; ++moves) {
+        CAPTURE(moves);
+        auto const clock = tidefall::make_manual_runtime();
+        auto how = one_partition(clock, 100);
+        how.capacity_weight = 20;
+        how.overflow = overflow_policy::drop_oldest;
+        std::vector<int> seen;
+        auto const see = [&](std::span<moody> some) {
+            for (auto const& one : some) seen.push_back(one.number);
+        };
+        queue<moody, insertion_order, weighed_by<weight>> items(
+            how, see, [&](std::span<moody> some, tidefall::failure const&) { see(some); });
+        for (int i = 1; i <= 4; ++i) items.emplace(i);
+        moody::moves_left() = moves;
+        std::vector<int> expected{1, 2, 3, 4};
+        try {
+            items.emplace(50);
+            expected.push_back(50);
+        } catch (std::runtime_error const&) {
+        }
+        moody::moves_left() = -1;
+        items.stop();
+        CHECK(seen == expected);
+        check_conservation(items.stats());
+    }
+}
+
 TEST_CASE("limits: a weight that throws while the oldest make room takes the newest back, and what went is returned") {
     auto const clock = tidefall::make_manual_runtime();
     returns<int> const back;

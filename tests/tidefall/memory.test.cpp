@@ -3,6 +3,7 @@
 // What the library allocates, counted by replaced operators new and delete.
 #include "../support/allocations.hpp"
 #include "../support/catch.hpp"
+#include "../support/latch.hpp"
 
 #include <tidefall/detail/tables/destroy_to_reuse.hpp>
 #include <tidefall/detail/tables/spare_memory.hpp>
@@ -28,6 +29,7 @@
 
 using namespace std::chrono_literals;
 using tests::allocated;
+using tests::latch;
 
 namespace {
 
@@ -422,6 +424,65 @@ TEST_CASE("memory: a buffer that its registry stopped gives up what its partitio
     CHECK(allocated().live_bytes < before);
 }
 
+TEST_CASE("memory: a map that its registry stopped keeps no entry's memory, though it is held on to") {
+    auto const clock = tidefall::make_manual_runtime();
+    tidefall::registry<tidefall::hash_map<int, std::array<char, 1024>>> all;
+    auto const map = all.start(
+        "map", {.partitions = 1, .processing_interval = 1s, .processing_batch_size = 20'000, .runtime = clock},
+        [](auto) {});
+    auto const before = allocated().live_bytes;
+    for (int i = 0; i < 2'000; ++i) map->put(i, std::array<char, 1024>{});
+    clock->advance(1s);
+    CHECK(allocated().live_bytes - before > 2'000'000);
+    all.stop("map");
+    CHECK(allocated().live_bytes < before);
+}
+
+TEST_CASE("memory: what an abandoned call had is freed once it has returned and the drain is over") {
+    latch entered;
+    latch told;
+    latch go_on;
+    tidefall::queue<std::uint64_t> items({.partitions = 1,
+                                          .processing_interval = 1h,
+                                          .processing_batch_size = 8192,
+                                          .processing_timeout = 1ms,
+                                          .timeout_action = tidefall::timeout_action::abandon,
+                                          .shutdown_timeout = std::chrono::nanoseconds::max(),
+                                          .unheard = tidefall::unheard_action::ignore},
+                                         [&](std::span<std::uint64_t> batch, std::stop_token const& token) {
+                                             if (batch.size() == 1 || entered.is_open()) return;
+                                             entered.open();
+                                             while (!token.stop_requested()) std::this_thread::yield();
+                                             told.open();
+                                             go_on.wait();
+                                         });
+    items.push(1);
+    items.flush();
+    auto const before = allocated().live_bytes;
+    for (int i = 0; i < 500'000; ++i) items.push(1);
+    items.flush();
+    told.wait();
+    CHECK(allocated().live_bytes - before > 4'000'000);
+    go_on.open();
+    // Without an end, where it is kept.
+    while (allocated().live_bytes - before > 1'000'000) std::this_thread::yield();
+}
+
+TEST_CASE("memory: a range of large values takes the segments that are there") {
+    auto const clock = tidefall::make_manual_runtime();
+    using large = std::array<char, 1024>;
+    tidefall::queue<large> items({.partitions = 1, .processing_interval = 1s, .runtime = clock},
+                                 [](std::span<large>) {});
+    std::vector<large> const range(2'000);
+    std::uint64_t before = 0;
+    for (int tick = 0; tick < 40; ++tick) {
+        if (tick == 20) before = allocated().count;
+        items.push_range(range);
+        clock->advance(1s);
+    }
+    CHECK(allocated().count == before);
+}
+
 TEST_CASE("memory: segments double up to 64 KiB, but for the second") {
     auto const before = tests::allocated().count;
     tidefall::queue_table<std::uint64_t> table;
@@ -459,11 +520,11 @@ TEST_CASE("memory: memory that no table needs goes to the one that wants it, the
     CHECK(tables[1].take_spare() == nullptr);
 
     table other;
-    memory.provide(other, 1);  // a table that was never written to makes its first segment itself
+    CHECK(memory.provide(other, 1) == 1);  // a table that was never written to makes its first segment itself
     CHECK(&other.emplace_back() != second[2]);
     std::vector<void const*> found;
     for (int i = 0; i < 6; ++i) {
-        memory.provide(other, 1);
+        CHECK(memory.provide(other, 1) == 1);
         found.push_back(&other.emplace_back());
     }
     CHECK(std::vector(found.begin(), found.begin() + 5) ==
@@ -495,7 +556,7 @@ TEST_CASE("memory: memory is freed that no table wanted while each partition dra
     std::vector<table> tables(1);
     auto const drain = [&](int values, bool is_new) {
         for (int i = 0; i < values; ++i) {
-            memory.provide(tables[0], 1);
+            CHECK(memory.provide(tables[0], 1) == 1);
             tables[0].emplace_back();
         }
         tables[0].clear();

@@ -15,6 +15,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -254,4 +255,26 @@ TEST_CASE("queue: a batch whose values lie side by side is handed out where they
         how.processing_batch_weight = 3;
         check(tidefall::queue<counts_moves, tidefall::insertion_order, tidefall::weighed_by<weight>>(how, count));
     }
+}
+
+TEST_CASE("queue: a range of values that are trivially copyable, and may only be moved, is moved") {
+    struct handle {
+        int number = 0;
+        explicit handle(int of) : number(of) {}
+        handle(handle const&) = delete;
+        handle(handle&&) = default;
+        handle& operator=(handle const&) = delete;
+        handle& operator=(handle&&) = default;
+    };
+    static_assert(std::is_trivially_copyable_v<handle>);
+    int sum = 0;
+    tidefall::queue<handle> items({.partitions = 1, .runtime = tidefall::make_manual_runtime()},
+                                  [&](std::span<handle> batch) {
+                                      for (auto const& one : batch) sum += one.number;
+                                  });
+    std::vector<handle> range;
+    for (int i = 1; i <= 3; ++i) range.emplace_back(i);
+    CHECK(items.push_range(std::move(range)) == 3);
+    items.stop();
+    CHECK(sum == 6);
 }

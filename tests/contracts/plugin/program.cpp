@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -217,6 +219,38 @@ void is_destroyed_in_its_own_processor() {
     }
 }
 
+/// Writes to a buffer in a hook of another.
+struct writing_hook final : tidefall::telemetry_hook {
+    explicit writing_hook(numbers& into) : to(into) {}
+    void on_processing_start(tidefall::processing_start const&) override { answer = to.push(3); }
+
+    numbers& to;
+    std::atomic<write_status> answer{write_status::accepted};
+};
+
+void does_not_wait_in_a_hook() {
+    latch entered;
+    latch go_on;
+    auto const full = plugin().make({.partitions = 1,
+                                     .processing_interval = 1h,
+                                     .capacity = 1,
+                                     .overflow_timeout = forever,
+                                     .shutdown_timeout = forever},
+                                    [&](std::span<int>) {
+                                        entered.open();
+                                        go_on.wait();
+                                    });
+    full->push(1);
+    entered.wait();
+    full->push(2);
+    auto const hook = std::make_shared<writing_hook>(*full);
+    numbers own({.partitions = 1, .processing_interval = 1h, .telemetry = hook}, [](std::span<int>) {});
+    own.push(1);
+    own.stop();
+    check(hook->answer == write_status::full, "the program's hook does not wait for room in a buffer of the plugin");
+    go_on.open();
+}
+
 }  // namespace
 
 int main() {
@@ -227,5 +261,6 @@ int main() {
     keeps_a_thread_in_its_place();
     shares_a_runtime();
     is_destroyed_in_its_own_processor();
+    does_not_wait_in_a_hook();
     return failures == 0 ? 0 : 1;
 }

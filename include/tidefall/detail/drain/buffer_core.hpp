@@ -71,6 +71,9 @@ public:
     std::weak_ptr<partition_set<Table> const> partitions;  ///< all of them; set before the first one starts
     std::unique_ptr<stripe<Table>[]> const stripes;        ///< of all partitions, side by side
 
+    /// The buffer's destructor has begun. Whoever looks is on the thread of that, so that relaxed is enough.
+    atomic<bool> is_destroyed{false};
+
     [[nodiscard]] processor<Table>& process() const noexcept { return *processor_; }
 
     /// True if somebody listens: nothing is measured otherwise.

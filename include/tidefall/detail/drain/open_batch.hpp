@@ -49,6 +49,9 @@ public:
     [[nodiscard]] scratch<value_type>& room() noexcept { return gathered_; }
     [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
 
+    /// It serves no batch: forgets the tables of the last one.
+    void forget_tables() noexcept { tables_.reset(); }
+
     /// Takes the values out, for the caller to return.
     [[nodiscard]] std::span<value_type> take() noexcept { return std::exchange(values_, {}); }
 
@@ -84,6 +87,7 @@ public:
         auto const end =
             sort_out(threw, error, [&](call_outcome const& came) { return control_.leave_call(*this, ticket_, came); });
         if (end.rest == call_end::owner::late) {
+            tables_.reset();
             control_.late_call_returned(*this);
             core_.changed();
             return {.rest = end.rest, .is_gone = true};
@@ -123,6 +127,7 @@ private:
         auto const end =
             sort_out(threw, error, [&](call_outcome const& came) { return control_.complete(*this, ticket_, came); });
         if (end.rest == call_end::owner::late) {
+            tables_.reset();
             control_.late_batch_completed(*this);
         } else {
             put_off();

@@ -20,24 +20,28 @@ namespace tidefall::inline v0::detail {
 template <typename Table>
 concept shares_memory = requires(Table& table, Table const& constant, typename Table::spare_segment piece) {
     { constant.wants_segment(std::size_t{}) } -> std::same_as<bool>;
+    { constant.has_places(std::size_t{}) } -> std::same_as<bool>;
+    { constant.places_with_next() } -> std::same_as<std::size_t>;
     { table.take_spare() } -> std::same_as<typename Table::spare_segment>;
     table.keep(std::move(piece));
 };
 
-/// The memory that no table of a buffer needs at the moment. What one partition drained another one may fill, so that
-/// all of them together keep what they need at a time, and not each what it once needed; what was used last is used
-/// first, while it is in a cache.
+/// The memory that no table of a buffer needs at the moment, in its longest pieces. What one partition drained another
+/// one may fill, so that all of them together keep what they need at a time, and not each what it once needed; what was
+/// used last is used first, while it is in a cache.
 ///
 /// Thread safety: everything may be called by several threads at once, also under the lock of a stripe or the mutex of
-/// a partition. It holds its own for a few moves of pointers, and frees memory without it.
+/// a partition. It holds its own for moves of pointers, and frees what they point to without it.
 template <typename Table>
 class spare_memory {
 public:
-    /// Called before `count` values are written to a table: where it wants a segment it gets one, as long as there is
-    /// one.
-    void provide(Table& table, std::size_t count) noexcept {
-        if (table.wants_segment(count)) [[unlikely]]
-            refill(table);
+    /// Called before values are written to a table: where it wants a segment for them it gets one, as long as there is
+    /// one. Returns how many of `count` values may be written before the next call: those that need no second segment.
+    [[nodiscard]] std::size_t provide(Table& table, std::size_t count) noexcept {
+        if (table.has_places(count)) [[likely]]
+            return count;
+        if (table.wants_segment(count)) refill(table);
+        return (std::min)(count, table.places_with_next());
     }
 
     /// A partition has drained these tables, which are empty: what they do not need to begin with comes here. `is_new`:
@@ -125,7 +129,7 @@ private:
 /// What the partitions of a buffer share; nothing, where the memory of its tables stays with each.
 template <typename Table>
 struct separate_memory {
-    void provide(Table&, std::size_t) noexcept {}
+    [[nodiscard]] std::size_t provide(Table&, std::size_t count) noexcept { return count; }
     void gather(std::span<Table>, bool) noexcept {}
     void leave() noexcept {}
 };

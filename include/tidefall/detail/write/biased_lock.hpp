@@ -12,12 +12,13 @@
 //   0         Nobody. Whoever has the word is in the section.
 //             -> a number: the thread whose number that is, which has the word.
 //   number    The owner enters by its own way, or by the word. Nobody else does.
-//             -> 0: anybody else who has the word; then that thread waits until the owner is not inside.
+//             -> 0: whoever has the word, and did not say that it is the owner; that thread then waits until the owner
+//             is not inside.
 //             -> number | wanted: the asker, without the word.
 //   number | wanted
 //             Somebody asked for the section. The owner enters by the word alone; it may still be inside by its own
 //             way.
-//             -> 0: anybody else who has the word, as above.
+//             -> 0: whoever has the word, as above.
 //
 // A thread has a number of its own in a lock, and a flag by that number, which says that it is inside by its own way.
 // It has both for as long as it lives, since it may be on its way in, stopped between its store to the flag and its

@@ -49,7 +49,7 @@ inline constexpr std::size_t writes_worth_a_barrier = 4'096;
 /// barrier is seen by the issuer after it; what it does after that barrier sees what the issuer did before. So one side
 /// of an order pays for both, and the other side costs nothing.
 ///
-/// It is Linux's membarrier: 0.1 microseconds where the process has no other thread that runs, some 15 where it has.
+/// It is Linux's membarrier: 0.1 microseconds where the process has no other thread that runs, 15 to 50 where it has.
 ///
 /// Thread safety: everything may be called by several threads at once.
 class process_barrier {

@@ -3,6 +3,7 @@
 
 #include <tidefall/detail/sync.hpp>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace tidefall::inline v0::detail {
@@ -25,13 +26,15 @@ struct stripe_tickets {
 /// Fair enough: who has waited for a few spells takes a ticket, and whoever's ticket is served gets the lock from the
 /// next holder that leaves it, whatever the others do. So a writer that comes back at once, for one long turn after
 /// another, steps back for a waiter. Between two tickets the lock is open to all: a queue in which each has to be woken
-/// for its turn would leave the lock idle most of the time.
+/// for its turn would leave the lock idle most of the time. Who stands further back sleeps for longer before the next
+/// look at the tickets, since looking is what many waiters take from the processors; but not a holder that many wait
+/// for.
 class stripe_lock {
 public:
     void lock(stripe_tickets& tickets) noexcept {
         // Acquires [stripe]: sees all that the last holder wrote.
         if (auto const was = word_.exchange(locked, std::memory_order_acquire); was != open) [[unlikely]]
-            wait(was, spells_until_ticket, tickets);
+            wait(was, spells_until_ticket, tickets, longest_sleep);
     }
 
     /// Takes it if it is open to all; waits for nothing.
@@ -49,7 +52,7 @@ public:
     void lock_next(stripe_tickets& tickets) noexcept {
         // Acquires [stripe].
         if (auto const was = word_.exchange(locked, std::memory_order_acquire); was != open) [[unlikely]]
-            wait(was, 0, tickets);
+            wait(was, 0, tickets, 1);
     }
 
 #if defined(__GNUC__)
@@ -70,12 +73,14 @@ private:
     static constexpr int spins = 32;
     static constexpr int spells_until_ticket = 2;
     static constexpr std::chrono::microseconds spell{20};
+    static constexpr std::uint32_t spells_a_ticket = 4;
+    static constexpr std::uint32_t longest_sleep = 100;  ///< spells
 
 #if defined(__GNUC__)
     [[gnu::noinline, gnu::cold]]
 #endif
     void
-    wait(std::uint32_t was, int spells, stripe_tickets& tickets) noexcept {
+    wait(std::uint32_t was, int spells, stripe_tickets& tickets, std::uint32_t longest) noexcept {
         // What was taken is another's: it is put back. Releases [stripe], which the exchange acquired.
         if (was == reserved) word_.store(reserved, std::memory_order_release);
         for (int round = 0; round < spins + spells; ++round) {
@@ -84,8 +89,12 @@ private:
         }
         // Relaxed: a number of one's own; the order of the lock's holders is that of [stripe] and [ticket].
         auto const ticket = tickets.taken.fetch_add(1, std::memory_order_relaxed);
-        // Acquires [ticket]: what the one before left behind in leaves_as_ is overwritten, not the other way round.
-        for (int round = 0; tickets.served.load(std::memory_order_acquire) != ticket; ++round) pause(round);
+        for (int round = 0;; ++round) {
+            // Acquires [ticket]: what the one before left behind in leaves_as_ is overwritten, not the other way round.
+            auto const before = ticket - tickets.served.load(std::memory_order_acquire);
+            if (before == 0) break;
+            pause(round, (std::min)(1 + (before - 1) * spells_a_ticket, longest));
+        }
         leaves_as_.store(reserved, std::memory_order_relaxed);
         for (int round = 0; !enter(reserved); ++round) pause(round);
         leaves_as_.store(open, std::memory_order_relaxed);
@@ -106,11 +115,11 @@ private:
         return false;
     }
 
-    static void pause(int round) noexcept {
+    static void pause(int round, std::uint32_t spells = 1) noexcept {
         if (round < spins) {
             spin_hint();
         } else {
-            sleep_for(spell);
+            sleep_for(spell * spells);
         }
     }
 

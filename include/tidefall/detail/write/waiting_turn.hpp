@@ -15,9 +15,9 @@ namespace tidefall::inline v0::detail {
 /// without it.
 class waiting_turn {
 public:
-    /// `own` is what the module that made the buffer knows of the thread; at `place` the thread will wait.
-    waiting_turn(thread_lookup own, std::shared_ptr<waiting_place> place) noexcept {
-        thread_lookup const here = &state_of_this_thread;
+    /// What is known of the thread by the module that made the buffer, `own`, and by the one whose code writes, `here`.
+    /// At `place` the thread will wait.
+    waiting_turn(thread_lookup own, thread_lookup here, std::shared_ptr<waiting_place> place) noexcept {
         if (!inside_callback::any(own) && !inside_callback::any(here)) {
             is_granted_ = true;
             return;

@@ -3,52 +3,39 @@
 
 #include <tidefall/detail/base/fork.hpp>
 #include <tidefall/detail/base/this_thread.hpp>
-#include <tidefall/detail/base/time.hpp>
 #include <tidefall/detail/drain/buffer_core.hpp>
-#include <tidefall/detail/drain/partition_set.hpp>
+#include <tidefall/detail/write/biased_lock.hpp>
+#include <tidefall/detail/write/eventful_writes.hpp>
 #include <tidefall/detail/write/router.hpp>
-#include <tidefall/detail/write/stripes.hpp>
-#include <tidefall/detail/write/waiting_turn.hpp>
-#include <tidefall/options.hpp>
+#include <tidefall/detail/write/stripe.hpp>
+#include <tidefall/detail/write/writer_places.hpp>
 #include <tidefall/results.hpp>
 #include <tidefall/table.hpp>
-#include <tidefall/telemetry.hpp>
 
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
-#include <cstdint>
-#include <exception>
 #include <memory>
-#include <optional>
-#include <span>
-#include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace tidefall::inline v0::detail {
 
-/// From a stripe to what a write leaves in its table: under the lock it inserts, and where that is not all it waits for
-/// room, plans a tick, starts a drain, or makes room by dropping the oldest value.
+/// From a stripe to what a write leaves in its table: under the lock it inserts. Where that is not all, the rest is
+/// done by `eventful_writes`.
 ///
-/// The lock is taken in `write_at`, and released by it or by the function that ends its work: `refuse_stopped`,
-/// `unlock_and_look`, `unlock_and_drop_oldest`, as their names and comments say.
+/// The lock is taken in `write_at`, and released by it or by the function of `eventful_writes` that ends its work.
 template <typename Table>
 class write_path {
 public:
-    using value_type = typename Table::value_type;
-
-    write_path(std::shared_ptr<buffer_core<Table>> core, std::shared_ptr<partition_set<Table> const> partitions,
-               router const& routes, options const& how) noexcept
+    write_path(std::shared_ptr<buffer_core<Table>> core, router const& routes,
+               std::unique_ptr<eventful_writes<Table>> eventful) noexcept
         : stripes_(core->stripes.get()),
           home_(core->home),
           routes_(routes),
-          overflow_(how.overflow),
           core_(std::move(core)),
-          partitions_(std::move(partitions)) {}
+          eventful_(std::move(eventful)) {}
 
     [[nodiscard]] router const& routes() const noexcept { return routes_; }
-    [[nodiscard]] bool drops_oldest() const noexcept { return overflow_ == overflow_policy::drop_oldest; }
 
     struct write_result {
         write_status status;
@@ -203,12 +190,13 @@ private:
         if (uneventful) [[likely]] {
             count = (std::min)(most, stripe.uneventful + 1 - before);
         } else {
-            for (blocked_write blocked; (count = (std::min)(most, stripe.room(weight))) == 0;) {
+            for (blocked_write blocked{.writer = &state_of_this_thread};
+                 (count = (std::min)(most, stripe.room(weight))) == 0;) {
                 if (would_only_change(stripe, changes_only)) {
                     count = 1;
                     break;
                 }
-                auto const next = at_limit(stripe, blocked, weight);
+                auto const next = eventful_->at_limit(stripe, blocked, weight);
                 if (next == overflow_step::refuse_full) return {write_status::full, 0};
                 if (next == overflow_step::refuse_stopped) return {write_status::stopped, 0};
                 if (next == overflow_step::make_room_after) {
@@ -218,13 +206,13 @@ private:
             }
             before = stripe.table.size();
         }
-        core_->memory.provide(stripe.table, count);
+        count = core_->memory.provide(stripe.table, count);
         write_status status;
         try {
             auto counted = [&](Table& table) { return f(table, count); };
             status = locked(counted, stripe.table);
         } catch (...) {
-            unlock_and_look(stripe, before, weight);  // what a bulk write had inserted stays
+            eventful_->unlock_and_look(stripe, before, weight);  // what a bulk write had inserted stays
             throw;
         }
         if (status != write_status::accepted) [[unlikely]] {
@@ -240,7 +228,7 @@ private:
         if (uneventful) [[likely]] {
             stripe.lock.unlock();
         } else {
-            unlock_and_look(stripe, before, weight);
+            eventful_->unlock_and_look(stripe, before, weight);
         }
         return {status, count};
     }
@@ -293,8 +281,7 @@ private:
         std::size_t const before = stripe.table.size();
         if (!stripe.is_uneventful_at(before)) [[unlikely]]
             return false;
-        result.count = (std::min)(most, stripe.uneventful + 1 - before);
-        core_->memory.provide(stripe.table, result.count);
+        result.count = core_->memory.provide(stripe.table, (std::min)(most, stripe.uneventful + 1 - before));
         auto counted = [&](Table& table) { return f(table, result.count); };
         result.status = locked(counted, stripe.table);
         if (result.status != write_status::accepted) [[unlikely]]
@@ -312,107 +299,6 @@ private:
         return f(table);
     }
 
-    enum class overflow_step : std::uint8_t { look_again, refuse_full, refuse_stopped, make_room_after };
-
-    /// Of a write that waits for room.
-    struct blocked_write {
-        std::optional<time_point> since;
-        bool in_time = true;
-        bool has_asked = false;  ///< for a drain
-    };
-
-    /// What a write does that found its stripe closed, or its partition full. The stripe's lock is held; refusing
-    /// releases it, looking again comes after a wait.
-    ///
-    /// Code of the user's that runs here, a hook or, without threads, the processor, may destroy the buffer: then the
-    /// write is refused, and nothing but what is kept here is looked at.
-#if defined(__GNUC__)
-    [[gnu::noinline]]
-#endif
-    overflow_step
-    at_limit(stripe<Table>& stripe, blocked_write& write, std::size_t weight) {
-        if (stripe.closed) return refuse_stopped(stripe);
-        bool by_total = false;
-        if (has_room_but_for_lease(stripe, weight)) {
-            if (stripe.extend_lease()) return overflow_step::look_again;
-            if (stripe.limits->total->take_slack()) {
-                auto const all = partitions_;
-                stripe.lock.unlock();
-                all->give_back_slack();
-                return enter_again(stripe);
-            }
-            by_total = true;
-        }
-        bool const observed = core_->observed();
-        if (observed && by_total) {
-            // Relaxed: the locks order it.
-            stripe.limits->full_by_total.store(true, std::memory_order_relaxed);
-            stripe.limits->total->note_full();
-        }
-        if (observed && stripe.note_full(core_->schedule->now())) {
-            auto const one = (*partitions_)[index_of(stripe)];
-            stripe.lock.unlock();
-            one->tell_full();
-            return enter_again(stripe);
-        }
-        if (!std::exchange(write.has_asked, true) && finds_drains_wanting(stripe, by_total)) {
-            auto const all = partitions_;
-            auto const index = index_of(stripe);
-            stripe.lock.unlock();
-            by_total ? all->start_drains() : (*all)[index]->start_drain(drain_trigger::capacity);
-            return enter_again(stripe);
-        }
-        bool const has_oldest_here = !by_total || stripe.table.size() > 0;
-        if (drops_oldest() && has_oldest_here && !inside_drop::of(core_->this_thread, core_.get())) {
-            return overflow_step::make_room_after;
-        }
-        if (overflow_ != overflow_policy::block || !write.in_time) {
-            stripe.turn_away(observed);
-            stripe.lock.unlock();
-            return overflow_step::refuse_full;
-        }
-        auto const all = partitions_;
-        auto const one = (*all)[index_of(stripe)];
-        stripe.lock.unlock();
-        waiting_turn const turn(core_->this_thread, core_);
-        if (!turn.is_granted()) {
-            write.in_time = false;
-            return enter_again(stripe);
-        }
-        if (!write.since) write.since = core_->schedule->now();
-        if (by_total && core_->schedule->manual()) all->begin_drains();
-        write.in_time = one->wait_for_room(*write.since, weight, turn.call());
-        write.has_asked = false;  // others may have taken the room
-        return enter_again(stripe);
-    }
-
-    /// The stripe's lock is held.
-    static bool has_room_but_for_lease(stripe<Table> const& stripe, [[maybe_unused]] std::size_t weight) noexcept {
-        if constexpr (weighed<Table>) {
-            if (!stripe.has_room_by_weight(weight)) return false;
-        }
-        return stripe.lacks_lease();
-    }
-
-    /// True where a write that finds no room has to start drains, since none was begun by a write that reached the
-    /// limit: one of them would have found more room than it took. The stripe's lock is held.
-    static bool finds_drains_wanting(stripe<Table> const& stripe, bool by_total) noexcept {
-        if (by_total) return stripe.limits->total->asks_for_drains();
-        return stripe.limits->capacity_weight != no_limit;
-    }
-
-    static overflow_step enter_again(stripe<Table>& stripe) noexcept {
-        stripe.enter();
-        return stripe.closed ? refuse_stopped(stripe) : overflow_step::look_again;
-    }
-
-    /// The stripe's lock is held, and released.
-    static overflow_step refuse_stopped(stripe<Table>& stripe) noexcept {
-        ++stripe.refused;
-        stripe.lock.unlock();
-        return overflow_step::refuse_stopped;
-    }
-
     /// The stripe's lock is held; what `changes_only` throws releases it.
     template <typename ChangesOnly>
     bool would_only_change(stripe<Table>& stripe, ChangesOnly& changes_only) const {
@@ -425,114 +311,12 @@ private:
         }
     }
 
-    std::size_t index_of(stripe<Table> const& one) const noexcept {
-        return routes_.partition_of(static_cast<std::size_t>(std::addressof(one) - stripes_));
-    }
-    partition<Table>& partition_of(stripe<Table> const& one) const noexcept {
-        return *(*partitions_)[index_of(one)];
-    }
-
-    /// The end of a write that may have to plan a tick, start a drain, or make room for what it inserted: then the
-    /// oldest value goes to `undelivered` on this thread. What moving that throws takes the insertion back. The
-    /// stripe's lock is held; releases it.
-#if defined(__GNUC__)
-    [[gnu::noinline]]
-#endif
-    void
-    unlock_and_look(stripe<Table>& stripe, std::size_t before, std::size_t weight) {
-        std::size_t const after = stripe.table.size();
-        bool const plans_tick = before == 0 && after > 0 && stripe.note_first_write(*core_->schedule);
-        bool crossed = stripe.crossed_limit(before);
-        bool full = stripe.limits->drain_at == stripe.limits->capacity;
-        if constexpr (has_oldest<Table>) {
-            if (drops_oldest() && after > before && is_over(stripe, before)) {
-                return unlock_and_drop_oldest(stripe, weight);
-            }
-        }
-        if constexpr (weighed<Table>) {
-            if (after > before && stripe.crossed_weight(weight) && !std::exchange(crossed, true)) {
-                full = stripe.limits->drain_at_weight == stripe.limits->capacity_weight;
-            }
-        }
-        bool const leased = stripe.limits->is_leased();
-        stripe.lock.unlock();
-        auto& partition = partition_of(stripe);
-        if (plans_tick) {
-            partition.control_.value_waits();
-            core_->schedule->tell_if_earlier();
-        }
-        if (crossed) partition.start_drain(full ? drain_trigger::capacity : drain_trigger::threshold);
-        if (leased && core_->total.is_reached() && core_->total.asks_for_drains()) partitions_->start_drains();
-    }
-
-    /// There were so many values before the last one. The stripe's lock is held.
-    static bool is_over(stripe<Table> const& stripe, std::size_t before) noexcept {
-        if constexpr (weighed<Table>) {
-            if (is_too_heavy(stripe)) return true;
-        }
-        return before >= stripe.limits->most();
-    }
-
-    /// The stripe's lock is held.
-    static bool is_too_heavy(stripe<Table> const& stripe) noexcept {
-        return stripe.table.weight() > stripe.limits->capacity_weight && stripe.table.size() > 1;
-    }
-
-    void unlock_and_drop_oldest(stripe<Table>& from, [[maybe_unused]] std::size_t weight) {
-        if constexpr (weighed<Table>) {
-            return unlock_and_drop_by_weight(from, weight);
-        } else {
-            std::optional<value_type> oldest;
-            try {
-                oldest.emplace(std::move(from.table.front()));
-            } catch (...) {
-                from.table.pop_back();
-                from.lock.unlock();
-                throw;
-            }
-            from.table.pop_front();
-            ++from.dropped;
-            from.lock.unlock();
-            auto const one = (*partitions_)[index_of(from)];  // `undelivered` may destroy the buffer
-            inside_drop const here(core_->this_thread, core_.get());
-            one->return_oldest(std::span(std::addressof(*oldest), 1));
-        }
-    }
-
-    /// Drops as many as make room for what was inserted, which is of that weight.
-    void unlock_and_drop_by_weight(stripe<Table>& from, std::size_t weight) {
-        std::vector<value_type> oldest;
-        auto& table = from.table;
-        std::exception_ptr error;
-        try {
-            while (table.size() > 1 && (table.size() > from.limits->most() || is_too_heavy(from))) {
-                auto const its = Table::weight_of(table.front());
-                oldest.push_back(std::move(table.front()));
-                table.pop_front();
-                table.take_weight(its);
-                ++from.dropped;
-            }
-        } catch (...) {  // those that went are dropped all the same
-            table.pop_back();
-            table.take_weight(weight);
-            error = std::current_exception();
-        }
-        from.lock.unlock();
-        auto const one = (*partitions_)[index_of(from)];
-        {
-            inside_drop const here(core_->this_thread, core_.get());
-            one->return_oldest(oldest);
-        }
-        if (error) std::rethrow_exception(error);
-    }
-
     // Invariant: nothing here changes.
     stripe<Table>* stripes_;  ///< core_'s: a write finds its stripe with one look-up
     home_process home_;
     router routes_;
-    overflow_policy overflow_;
     std::shared_ptr<buffer_core<Table>> core_;
-    std::shared_ptr<partition_set<Table> const> partitions_;
+    std::unique_ptr<eventful_writes<Table>> eventful_;
 };
 
 }  // namespace tidefall::inline v0::detail
