@@ -256,11 +256,18 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
     std::size_t fresh = 0;
     std::size_t again = 0;
     std::vector<std::size_t> calls;
+    std::vector<std::size_t> late_calls;
     std::uint64_t abandoned_in_all = 0;
     auto const count = [&](std::uint64_t tidefall::buffer_stats::*what, std::uint64_t tidefall::drain_report::*report,
                            std::size_t size) {
         expected.*what += size;
         if (closed) since_close.*report += size;
+    };
+    auto const take_one = [&](std::vector<std::size_t>& from) {
+        auto const at = from.begin() + static_cast<std::ptrdiff_t>(random.below(from.size()));
+        auto const size = *at;
+        from.erase(at);
+        return size;
     };
     auto const one_of = [&](std::size_t& from) {
         auto const size = 1 + random.below(from);
@@ -281,9 +288,7 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
         } else if (what < 5 && again > 0) {
             ledger.hand_to_call_again(one_of(again));
         } else if (what < 10 && !calls.empty()) {
-            auto const at = calls.begin() + static_cast<std::ptrdiff_t>(random.below(calls.size()));
-            auto const size = *at;
-            calls.erase(at);
+            auto const size = take_one(calls);
             if (random.below(3) > 0) {
                 auto const processed = random.below(size + 1);
                 auto const failed = random.below(size - processed + 1);
@@ -293,6 +298,7 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
                 count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, failed);
             } else {
                 ledger.abandon_call(size);
+                late_calls.push_back(size);
                 count(&tidefall::buffer_stats::failed, &tidefall::drain_report::failed, size);
                 if (closed) since_close.abandoned += size;
                 abandoned_in_all += size;
@@ -317,10 +323,14 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
             count(&tidefall::buffer_stats::dropped, &tidefall::drain_report::dropped, waiting);
             expected.accepted += waiting;
         }
-        if (expected.abandoned > 0 && random.below(3) == 0) {
-            auto const back = 1 + random.below(static_cast<std::size_t>(expected.abandoned));
-            ledger.late_call_returned(back);
-            expected.abandoned -= back;
+        if (random.below(20) == 0) {
+            ledger.abandon_call(0);
+            late_calls.push_back(0);
+        }
+        if (!late_calls.empty() && random.below(3) == 0) {
+            auto const size = take_one(late_calls);
+            ledger.late_call_returned(size);
+            expected.abandoned -= size;
         }
         if (!closed && round == 10'000) {
             closed = true;
@@ -334,7 +344,7 @@ TEST_CASE("parts: a drain ledger loses no value, whatever becomes of it") {
         REQUIRE(ledger.rest() == fresh + again);
         REQUIRE(ledger.in_flight() == expected.in_flight);
         REQUIRE(ledger.has_dropped() == (expected.dropped > 0));
-        REQUIRE(ledger.has_late_calls() == (expected.abandoned > 0));
+        REQUIRE(ledger.has_late_calls() == !late_calls.empty());
         REQUIRE(ledger.abandoned() == abandoned_in_all);
         if (closed) {
             since_close.complete = expected.dropped == 0 && expected.in_flight == 0;
@@ -356,6 +366,7 @@ TEST_CASE("parts: a drain ledger refuses values that are not there, and adds wha
     CHECK(is_refused([&] { ledger.settle_call(1, 0, 0); }));
     CHECK(is_refused([&] { ledger.abandon_call(1); }));
     CHECK(is_refused([&] { ledger.late_call_returned(1); }));
+    CHECK(is_refused([&] { ledger.late_call_returned(0); }));
     tidefall::buffer_stats stats;
     ledger.add_to(stats, {.refused = 1, .coalesced = 2, .erased = 4, .dropped = 8, .pending = 16});
     CHECK(stats == tidefall::buffer_stats{.accepted = 2 + 2 + 4 + 8 + 16,

@@ -680,3 +680,46 @@ TEST_CASE("spill: several buffers share a file, from several threads, and each v
     CHECK(sorted(stored) == numbers(0, 4 * each));
     CHECK(spill->stats().records == 0);
 }
+
+TEST_CASE("spill: a replay that is abandoned is a call that may outlive its buffer") {
+    temporary_directory const folder;
+    auto const spill = open_spill<int>(folder / "items", encode, decode);
+    latch entered;
+    latch told;
+    latch go_on;
+    latch returned;
+    std::atomic<bool> fails{true};
+    auto captured = std::make_shared<int>(0);
+    std::weak_ptr<int> const processor = captured;
+    auto items = std::make_unique<items_queue>(
+        tidefall::options{.partitions = 1,
+                          .processing_interval = 1h,
+                          .processing_timeout = 1ms,
+                          .timeout_action = tidefall::timeout_action::abandon,
+                          .calls_at_destruction = tidefall::destruction_action::leave},
+        with_spill(
+            [&, captured](std::span<int const> batch, batch_info const& info, std::stop_token const& token) {
+                if (fails) throw std::runtime_error("away");
+                if (info.drain > 0 || batch.empty()) return;  // a batch; a replay is of none
+                entered.open();
+                while (!token.stop_requested()) std::this_thread::yield();
+                told.open();
+                go_on.wait();
+                returned.open();
+            },
+            spill),
+        spill->undelivered());
+    captured.reset();
+    items->push(1);
+    items->flush();
+    fails = false;
+    while (!entered.is_open()) {  // a call may exceed its timeout, and then no replay follows
+        items->push(2);
+        items->flush(1ms);
+    }
+    told.wait();
+    items.reset();
+    CHECK_FALSE(processor.expired());
+    go_on.open();
+    returned.wait();
+}

@@ -204,8 +204,7 @@ public:
         return later(stop_.deadline(), grace);  // for hooks and `undelivered`
     }
 
-    /// Calls `f` with each call that serves no batch. The mutex is held, which calls `write_tables`, or nothing is in
-    /// use any more.
+    /// Calls `f` with each call that serves no batch, under the mutex, which is held: from `write_tables`.
     template <typename F>
     void each_idle(F f) const {
         for (auto* const one : calls_.idle()) f(*one);
@@ -226,6 +225,7 @@ public:
     void count_in(drain_report& report) const noexcept {
         lock_guard const lock(mutex_);
         ledger_.add_to(report);
+        if (is(phase::calling)) report.complete = false;  // also where the call has no values: a replay
     }
     [[nodiscard]] std::uint64_t abandoned() const noexcept {
         lock_guard const lock(mutex_);

@@ -42,10 +42,12 @@ public:
         now_.failed += size;
         now_.abandoned += size;
         late_ += size;
+        ++late_calls_;
     }
     void late_call_returned(std::size_t size) noexcept {
-        assert(size <= late_);
+        assert(size <= late_ && late_calls_ > 0);
         late_ -= size;
+        --late_calls_;
     }
     /// What no call has had fails, or so much of what was to be offered again. Returns how much that is: none if it was
     /// dropped before.
@@ -75,7 +77,7 @@ public:
     [[nodiscard]] std::size_t rest() const noexcept { return fresh_ + again_; }  ///< what no call has
     [[nodiscard]] std::uint64_t swaps() const noexcept { return swaps_; }        ///< that took any
     [[nodiscard]] bool has_dropped() const noexcept { return now_.dropped > 0; }
-    [[nodiscard]] bool has_late_calls() const noexcept { return late_ > 0; }
+    [[nodiscard]] bool has_late_calls() const noexcept { return late_calls_ > 0; }
     [[nodiscard]] std::uint64_t abandoned() const noexcept { return now_.abandoned; }
     [[nodiscard]] std::uint64_t in_flight() const noexcept {
         auto const open = now_.taken - now_.processed - now_.failed - now_.dropped;
@@ -140,7 +142,8 @@ private:
     std::size_t fresh_ = 0;
     std::size_t again_ = 0;
     std::size_t in_calls_ = 0;
-    std::uint64_t late_ = 0;  ///< the part of `abandoned` whose calls have not returned
+    std::uint64_t late_ = 0;      ///< the part of `abandoned` whose calls have not returned
+    std::size_t late_calls_ = 0;  ///< that have not returned, of values or of none
     std::uint64_t swaps_ = 0;
 };
 
