@@ -83,6 +83,9 @@ int main(int count, char** arguments) {
             contest.enter<bench::tidefall_map<bench::put, void>>(setting, writers, keys);
             contest.enter<bench::tidefall_map<bench::put, std::uint64_t>>(setting, writers, keys);
             contest.enter<bench::mutex_and_maps<bench::put>>(setting, writers, keys);
+#if defined(TIDEFALL_BENCH_CUCKOO)
+            contest.enter<bench::cuckoo_map<bench::put>>(setting, writers, keys);
+#endif
 #if defined(TIDEFALL_BENCH_BOOST)
             contest.enter<bench::boost_concurrent_map<bench::put, false>>(setting, writers, keys);
             contest.enter<bench::boost_concurrent_map<bench::put, true>>(setting, writers, keys);

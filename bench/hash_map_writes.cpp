@@ -152,6 +152,9 @@ int main(int count, char** arguments) {
             contest.enter<asked<Operation, Version>>(setting, writers, keys);
             contest.enter<its_put<Version>>(setting, writers, keys);
             contest.enter<bench::mutex_and_maps<Operation>>(setting, writers, keys);
+#if defined(TIDEFALL_BENCH_CUCKOO)
+            contest.enter<bench::cuckoo_map<Operation>>(setting, writers, keys);
+#endif
 #if defined(TIDEFALL_BENCH_BOOST)
             contest.enter<bench::boost_concurrent_map<Operation, false>>(setting, writers, keys);
             contest.enter<bench::boost_concurrent_map<Operation, true>>(setting, writers, keys);

@@ -3,6 +3,7 @@
 // The maps that are compared, and what is done to them. Every 20 ms (TIDEFALL_BENCH_INTERVAL_MS in the environment)
 // each contestant's table is exchanged for an empty one and every entry of the old one is visited, on another thread.
 // boost::concurrent_flat_map takes part twice: with a fresh table for each tick, and with two that keep their memory.
+// libcuckoo cannot be exchanged beside its writers, and is locked instead.
 #pragma once
 
 #include "contest.hpp"
@@ -23,6 +24,10 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#if defined(TIDEFALL_BENCH_CUCKOO)
+#include <libcuckoo/cuckoohash_map.hh>
+#endif
 
 #if defined(TIDEFALL_BENCH_BOOST)
 #include <boost/unordered/concurrent_flat_map.hpp>
@@ -65,13 +70,14 @@ struct versioned {
     std::uint64_t version = 0;
 };
 
-// What is done to a map, to tidefall's (`by_tidefall`), to boost's (`by_boost`) and to the standard library's
-// (`by_standard`), under a lock. `mapped` is what the others store.
+// What is done to a map, to tidefall's (`by_tidefall`), to boost's (`by_boost`), to libcuckoo's (`by_cuckoo`) and to
+// the standard library's (`by_standard`), under a lock. `mapped` is what the others store.
 
 struct put {
     using mapped = value;
     static void by_tidefall(auto& map, key by, std::uint64_t number) { map.put(by, number); }
     static void by_boost(auto& map, key by, std::uint64_t number) { map.insert_or_assign(by, number); }
+    static void by_cuckoo(auto& map, key by, std::uint64_t number) { map.insert_or_assign(by, number); }
     static void by_standard(auto& map, key by, std::uint64_t number) { map.insert_or_assign(by, number); }
 };
 
@@ -83,6 +89,10 @@ struct update {
     static void by_boost(auto& map, key by, std::uint64_t number) {
         map.emplace_or_visit(by, number, [number](auto& one) { one.second += number; });
     }
+    static void by_cuckoo(auto& map, key by, std::uint64_t number) {
+        map.upsert(
+            by, [number](value& sum) { sum += number; }, number);
+    }
     static void by_standard(auto& map, key by, std::uint64_t number) { map[by] += number; }
 };
 
@@ -91,6 +101,10 @@ struct put_newer {
     static void by_tidefall(auto& map, key by, std::uint64_t number) { map.put_newer(by, number, number + 1); }
     static void by_boost(auto& map, key by, std::uint64_t number) {
         map.emplace_or_visit(by, versioned{number, number + 1}, [number](auto& one) { take(one.second, number); });
+    }
+    static void by_cuckoo(auto& map, key by, std::uint64_t number) {
+        map.upsert(
+            by, [number](versioned& held) { take(held, number); }, versioned{number, number + 1});
     }
     static void by_standard(auto& map, key by, std::uint64_t number) { take(map[by], number); }
 
@@ -133,6 +147,39 @@ private:
             for (auto const& one : batch) sum += one.key;
             sink_.add(batch.size(), sum);
         }};
+};
+
+/// Calls `tick` each interval, on a thread of its own, and when it is asked.
+class map_ticks {
+public:
+    explicit map_ticks(std::function<void()> tick) : tick_(std::move(tick)), thread_([this] { serve(); }) {}
+    ~map_ticks() {
+        stop_ = true;
+        thread_.join();
+    }
+    map_ticks(map_ticks const&) = delete;
+    map_ticks& operator=(map_ticks const&) = delete;
+
+    void tick_now() {
+        asked_ = true;
+        while (asked_) std::this_thread::yield();
+    }
+
+private:
+    void serve() {
+        while (!stop_) {
+            auto const next = std::chrono::steady_clock::now() + map_interval();
+            while (!stop_ && !asked_ && std::chrono::steady_clock::now() < next) std::this_thread::sleep_for(1ms);
+            bool const asked = asked_;
+            tick_();
+            if (asked) asked_ = false;
+        }
+    }
+
+    std::function<void()> tick_;
+    std::atomic<bool> asked_{false};
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
 };
 
 /// What people write by hand: one mutex, two maps of the standard library, a thread that swaps them.
@@ -207,41 +254,26 @@ class boost_concurrent_map {
 
 public:
     static constexpr char const* name = KeepsMemory ? "boost::concurrent, kept" : "boost::concurrent, fresh";
-    explicit boost_concurrent_map(std::uint64_t keys) : keys_(keys), thread_([this] { serve(); }) {}
-    ~boost_concurrent_map() {
-        stop_ = true;
-        thread_.join();
-    }
-    boost_concurrent_map(boost_concurrent_map const&) = delete;
-    boost_concurrent_map& operator=(boost_concurrent_map const&) = delete;
+    explicit boost_concurrent_map(std::uint64_t keys) : keys_(keys) {}
 
     void write(std::uint64_t number) { Operation::by_boost(written_, key_of(number, keys_), number); }
-    void finish() {
-        drain_ = true;
-        while (drain_) std::this_thread::yield();
-    }
+    void finish() { ticks_.tick_now(); }
     bool verify(std::uint64_t) { return written_.empty() && drained_.empty(); }
 
 private:
-    void serve() {
-        while (!stop_) {
-            auto const next = std::chrono::steady_clock::now() + map_interval();
-            while (!stop_ && !drain_ && std::chrono::steady_clock::now() < next) std::this_thread::sleep_for(1ms);
-            bool const asked = drain_;
-            written_.swap(drained_);
-            std::uint64_t count = 0;
-            std::uint64_t sum = 0;
-            drained_.cvisit_all([&](auto const& one) {
-                ++count;
-                sum += one.first;
-            });
-            sink_.add(count, sum);
-            if constexpr (KeepsMemory) {
-                drained_.clear();
-            } else {
-                drained_ = map();
-            }
-            if (asked) drain_ = false;
+    void tick() {
+        written_.swap(drained_);
+        std::uint64_t count = 0;
+        std::uint64_t sum = 0;
+        drained_.cvisit_all([&](auto const& one) {
+            ++count;
+            sum += one.first;
+        });
+        sink_.add(count, sum);
+        if constexpr (KeepsMemory) {
+            drained_.clear();
+        } else {
+            drained_ = map();
         }
     }
 
@@ -249,9 +281,41 @@ private:
     map_sink sink_;
     map written_;
     map drained_;
-    std::atomic<bool> drain_{false};
-    std::atomic<bool> stop_{false};
-    std::thread thread_;
+    map_ticks ticks_{[this] { tick(); }};
+};
+
+#endif
+
+#if defined(TIDEFALL_BENCH_CUCKOO)
+
+/// It cannot be exchanged beside its writers: a tick locks all of it, visits it and clears it.
+template <typename Operation>
+class cuckoo_map {
+public:
+    static constexpr char const* name = "libcuckoo";
+    explicit cuckoo_map(std::uint64_t keys) : keys_(keys) {}
+
+    void write(std::uint64_t number) { Operation::by_cuckoo(map_, key_of(number, keys_), number); }
+    void finish() { ticks_.tick_now(); }
+    bool verify(std::uint64_t) { return map_.empty(); }
+
+private:
+    void tick() {
+        auto all = map_.lock_table();
+        std::uint64_t count = 0;
+        std::uint64_t sum = 0;
+        for (auto const& one : all) {
+            ++count;
+            sum += one.first;
+        }
+        sink_.add(count, sum);
+        all.clear();
+    }
+
+    std::uint64_t keys_;
+    map_sink sink_;
+    libcuckoo::cuckoohash_map<key, typename Operation::mapped> map_;
+    map_ticks ticks_{[this] { tick(); }};
 };
 
 #endif
