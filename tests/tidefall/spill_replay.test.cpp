@@ -698,9 +698,9 @@ TEST_CASE("spill: a replay that is abandoned is a call that may outlive its buff
                           .timeout_action = tidefall::timeout_action::abandon,
                           .calls_at_destruction = tidefall::destruction_action::leave},
         with_spill(
-            [&, captured](std::span<int const> batch, batch_info const& info, std::stop_token const& token) {
+            [&, captured](std::span<int const>, batch_info const& info, std::stop_token const& token) {
                 if (fails) throw std::runtime_error("away");
-                if (info.drain > 0 || batch.empty()) return;  // a batch; a replay is of none
+                if (info.drain > 0) return;  // a batch; a replay is of none
                 entered.open();
                 while (!token.stop_requested()) std::this_thread::yield();
                 told.open();
@@ -722,4 +722,32 @@ TEST_CASE("spill: a replay that is abandoned is a call that may outlive its buff
     CHECK_FALSE(processor.expired());
     go_on.open();
     returned.wait();
+}
+
+TEST_CASE("spill: a stop at whose deadline a replay runs is not complete") {
+    temporary_directory const folder;
+    auto const spill = open_spill<int>(folder / "items", encode, decode);
+    latch entered;
+    latch go_on;
+    std::atomic<bool> fails{true};
+    items_queue items({.partitions = 1, .processing_interval = 1h, .processing_timeout = 1h},
+                      with_spill(
+                          [&](std::span<int const>, batch_info const& info) {
+                              if (fails) throw std::runtime_error("away");
+                              if (info.drain > 0) return;  // a batch; a replay is of none
+                              entered.open();
+                              go_on.wait();
+                          },
+                          spill),
+                      spill->undelivered());
+    items.push(1);
+    items.flush();
+    fails = false;
+    items.push(2);
+    items.flush(0s);
+    entered.wait();
+    auto const report = items.stop(0s);
+    CHECK(report.dropped == 0);
+    CHECK_FALSE(report.complete);
+    go_on.open();
 }
