@@ -163,6 +163,33 @@ TEST_CASE("held: those with a ticket are served in their order") {
     CHECK_FALSE(slept);
 }
 
+TEST_CASE("held: who stands further back looks at the tickets more seldom, but not a holder that many wait for") {
+    tidefall::detail::stripe_lock lock;
+    tidefall::detail::stripe_tickets tickets;
+    std::vector<std::chrono::microseconds> sleeps;
+    lock.lock(tickets);
+    tickets.taken.store(3, std::memory_order_relaxed);  // three stand before this thread
+    tests::on_sleep_for = [&](std::chrono::microseconds spell) {
+        sleeps.push_back(spell);
+        if (tickets.taken.load(std::memory_order_relaxed) == 3) return;  // it has no ticket yet
+        tickets.served.store(3, std::memory_order_relaxed);
+        lock.unlock();
+    };
+    lock.lock(tickets);
+    REQUIRE(sleeps.size() > 1);
+    CHECK(sleeps.back() > 3 * sleeps.front());
+
+    tickets.taken.store(7, std::memory_order_relaxed);  // three again
+    tests::on_sleep_for = [&](std::chrono::microseconds spell) {
+        CHECK(spell == sleeps.front());
+        tickets.served.store(7, std::memory_order_relaxed);
+        lock.unlock();
+    };
+    lock.lock_next(tickets);
+    tests::on_sleep_for = nullptr;
+    lock.unlock();
+}
+
 TEST_CASE("held: whoever looks at all stripes of a partition waits for the one that is held") {
     using table = tidefall::queue_table<int>;
     using set = tidefall::detail::stripe_set<table>;

@@ -26,6 +26,9 @@ inline thread_local std::function<void(std::size_t)> before_exchange;
 inline thread_local std::function<void()> on_spin;
 inline thread_local std::function<void()> on_sleep;
 
+/// The same, with how long it is about to sleep.
+inline thread_local std::function<void(std::chrono::microseconds)> on_sleep_for;
+
 /// Called, where set, by this thread when it is about to wait for a condition, whose mutex it holds, until that time.
 inline thread_local std::function<void(std::chrono::steady_clock::time_point)> on_wait;
 
@@ -129,6 +132,7 @@ template <typename T>
 }
 inline void sleep_for(std::chrono::microseconds spell) {
     if (tests::on_sleep) tests::on_sleep();
+    if (tests::on_sleep_for) tests::on_sleep_for(spell);
     std::this_thread::sleep_for(spell);
 }
 inline void spin_hint() noexcept {
