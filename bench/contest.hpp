@@ -4,10 +4,11 @@
 //
 // A contestant has a `name`, `write(number)`, which its writers call at once, or `writer()`, which makes a function of
 // that kind for each of them, `finish()`, which returns once all that was written is processed, and `verify(count)`,
-// which says whether the last `count` writes arrived. With fewer writers than cores the writers' time is measured, each
-// pinned to a core; with as many or more the time until everything is processed, since a drain that is put off looks
-// fast. Writers take chunks of work from one count. Each timed run follows untimed ones of the same contestant by the
-// same threads, so that memory is warm: threads of a program that writes live long.
+// which says whether the last `count` writes arrived; one that is far slower than others has `fewer`, by which its
+// count of writes is divided. With fewer writers than cores the writers' time is measured, each pinned to a core; with
+// as many or more the time until everything is processed, since a drain that is put off looks fast. Writers take chunks
+// of work from one count. Each timed run follows untimed ones of the same contestant by the same threads, so that
+// memory is warm: threads of a program that writes live long.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -123,14 +124,16 @@ public:
     void enter(std::string const& setting, unsigned writers, Args const&... args) {
         auto const slot = std::make_shared<std::unique_ptr<Contestant>>();
         auto const name = std::string(Contestant::name) + ", " + setting;
+        auto writes = writes_;
+        if constexpr (requires { Contestant::fewer; }) writes /= Contestant::fewer;
         benchmark::RegisterBenchmark(name.c_str(),
                                      [=, this](benchmark::State& state) {
                                          if (!*slot) *slot = std::make_unique<Contestant>(args...);
                                          auto& times = results_[setting][Contestant::name];
                                          for ([[maybe_unused]] auto _ : state) {
-                                             auto const seconds = last_of(warm_ups_ + 1, **slot, writers, writes_);
+                                             auto const seconds = last_of(warm_ups_ + 1, **slot, writers, writes);
                                              state.SetIterationTime(seconds);
-                                             times.push_back(seconds * 1e9 / static_cast<double>(writes_));
+                                             times.push_back(seconds * 1e9 / static_cast<double>(writes));
                                          }
                                          state.counters["ns/write"] = times.back();
                                      })

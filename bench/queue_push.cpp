@@ -15,11 +15,14 @@ using tidefall_queue = bench::queue_contestant<bench::tidefall_storage<Item, tid
 template <typename Item>
 using tidefall_producers = bench::queue_contestant<bench::tidefall_storage<Item, tidefall::producer_order, 2>>;
 
-/// Far slower than all others with many producers, so it takes part in few rows.
-void enter_tbb([[maybe_unused]] bench::contest& all, [[maybe_unused]] std::string const& setting,
-               [[maybe_unused]] unsigned producers) {
+/// Far slower than all others, so they take part in few rows, with a tenth of the writes.
+void enter_slow([[maybe_unused]] bench::contest& all, [[maybe_unused]] std::string const& setting,
+                [[maybe_unused]] unsigned producers) {
 #if defined(TIDEFALL_BENCH_TBB)
     all.enter<bench::queue_contestant<bench::drained_by_a_thread<bench::tbb_queue<std::uint64_t>>>>(setting, producers);
+#endif
+#if defined(TIDEFALL_BENCH_SPDLOG)
+    all.enter<bench::queue_contestant<bench::spdlog_async<std::uint64_t>>>(setting, producers);
 #endif
 }
 
@@ -36,7 +39,7 @@ int main(int count, char** arguments) {
     bench::contest all(4'000'000, 15, 4);
     for (unsigned const producers : {1U, 2U, 8U}) {
         enter_all<std::uint64_t>(all, std::to_string(producers) + " producers", producers);
-        if (producers < 8) enter_tbb(all, std::to_string(producers) + " producers", producers);
+        enter_slow(all, std::to_string(producers) + " producers", producers);
     }
     for (unsigned const producers : {8U, 16U, 64U}) {
         auto const setting = std::to_string(producers) + " producers, 2 partitions";

@@ -37,6 +37,11 @@
 #if defined(TIDEFALL_BENCH_TBB)
 #include <oneapi/tbb/concurrent_queue.h>
 #endif
+#if defined(TIDEFALL_BENCH_SPDLOG)
+#include <spdlog/async.h>
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/sinks/base_sink.h>
+#endif
 
 namespace bench {
 
@@ -112,6 +117,10 @@ private:
     std::uint64_t summed_ = 0;
 };
 
+/// Whether one row of a storage would take as long as all others' together.
+template <typename Storage>
+inline constexpr bool far_slower = false;
+
 /// What the contestants have in common: a `Storage` with `push`, or `writer` as a contestant has it, and `drain`, which
 /// hands its items to a sink.
 template <typename Storage>
@@ -119,6 +128,7 @@ class queue_contestant {
 public:
     using item = typename Storage::item;
     static constexpr char const* name = Storage::name;
+    static constexpr std::uint64_t fewer = far_slower<Storage> ? 10 : 1;
 
     /// `more`: what the storage takes beside a sink.
     template <typename... More>
@@ -398,6 +408,65 @@ protected:
 private:
     tbb::concurrent_queue<item> queue_;
 };
+template <typename Item>
+inline constexpr bool far_slower<drained_by_a_thread<tbb_queue<Item>>> = true;
+#endif
+
+#if defined(TIDEFALL_BENCH_SPDLOG)
+/// spdlog's asynchronous logger: a message is the bytes of an item, without a format and without a look at the clock,
+/// and who finds its 8,192 places full waits. Its thread takes each message as it comes, and its sink collects them.
+template <typename Item>
+class spdlog_async {
+public:
+    using item = Item;
+    static_assert(std::is_trivially_copyable_v<item>);
+    static constexpr char const* name = "spdlog, async_logger";
+
+    explicit spdlog_async(sink<item>& processed)
+        : collector_(std::make_shared<collector>(processed)),
+          pool_(std::make_shared<spdlog::details::thread_pool>(spdlog::details::default_async_q_size, 1)),
+          logger_(std::make_shared<spdlog::async_logger>("bench", collector_, pool_)) {}
+    void push(item&& value) {
+        logger_->log(spdlog::log_clock::time_point{}, spdlog::source_loc{}, spdlog::level::info,
+                     spdlog::string_view_t(reinterpret_cast<char const*>(&value), sizeof value));
+    }
+    void drain() {
+        if (!collector_->asked.exchange(true)) logger_->flush();
+    }
+
+private:
+    /// Its one thread calls it.
+    class collector : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+    public:
+        explicit collector(bench::sink<item>& processed) : processed_(processed) { batch_.reserve(batch_size); }
+        std::atomic<bool> asked{false};
+
+    private:
+        void sink_it_(spdlog::details::log_msg const& message) override {
+            item value;
+            std::memcpy(&value, message.payload.data(), sizeof value);
+            batch_.push_back(value);
+            if (batch_.size() == batch_size) hand_over();
+        }
+        void flush_() override {
+            asked = false;
+            hand_over();
+        }
+        void hand_over() {
+            processed_(batch_);
+            batch_.clear();
+        }
+
+        bench::sink<item>& processed_;
+        std::vector<item> batch_;
+    };
+
+    std::shared_ptr<collector> collector_;
+    std::shared_ptr<spdlog::details::thread_pool> pool_;
+    std::shared_ptr<spdlog::async_logger> logger_;
+};
+template <typename Item>
+inline constexpr bool far_slower<spdlog_async<Item>> = true;
 #endif
 
 /// The limit: an append to warm segments without any synchronisation or drain. One thread.
