@@ -66,11 +66,29 @@ auto writer_of(Contestant& contestant) {
     }
 }
 
-/// Has so many threads write 0, 1, 2 … up to `writes`, `rounds` times over; the seconds that the last round took.
+/// What precedes a timed round of a contestant: untimed ones, until its memory is there that the last ones needed.
+/// After a rest that takes many, where the system is slow to give pages: who accumulates what a drain is behind with
+/// needs more with each, until it has the room for all.
+class warm_up {
+public:
+    /// Asked before each round: true before the one that counts.
+    bool is_over() { return ++rounds_ > least_rounds && std::chrono::steady_clock::now() >= end_; }
+
+private:
+    static constexpr int least_rounds = 4;
+    static constexpr std::chrono::milliseconds least_time{500};
+
+    std::chrono::steady_clock::time_point const end_ = std::chrono::steady_clock::now() + least_time;
+    int rounds_ = 0;
+};
+
+/// Has so many threads write 0, 1, 2 … up to `writes`, many times over; the seconds that the last round took.
 template <typename Contestant>
-double last_of(int rounds, Contestant& contestant, unsigned writers, std::uint64_t writes) {
+double last_of_rounds(Contestant& contestant, unsigned writers, std::uint64_t writes) {
     bool const time_writes = writers < std::thread::hardware_concurrency();
     auto const chunk = std::clamp<std::uint64_t>(writes / writers / 10, 1, 10'000);
+    warm_up warm_up;
+    bool is_last = false;  // changes between rounds
     std::atomic<std::uint64_t> next{0};
     std::barrier begin(writers + 1);
     std::barrier end(writers + 1);
@@ -79,8 +97,9 @@ double last_of(int rounds, Contestant& contestant, unsigned writers, std::uint64
         threads.emplace_back([&, writer] {
             if (time_writes) pin_to(writer);
             auto write = writer_of(contestant);
-            for (int round = 0; round < rounds; ++round) {
+            for (bool was_last = false; !was_last;) {
                 begin.arrive_and_wait();
+                was_last = is_last;
                 for (auto first = next.fetch_add(chunk); first < writes; first = next.fetch_add(chunk)) {
                     auto const last = std::min(first + chunk, writes);
                     for (auto number = first; number < last; ++number) write(number);
@@ -90,7 +109,8 @@ double last_of(int rounds, Contestant& contestant, unsigned writers, std::uint64
         });
     }
     double seconds = 0;
-    for (int round = 0; round < rounds; ++round) {
+    while (!is_last) {
+        is_last = warm_up.is_over();
         next = 0;
         auto const from = std::chrono::steady_clock::now();
         begin.arrive_and_wait();
@@ -115,8 +135,7 @@ double last_of(int rounds, Contestant& contestant, unsigned writers, std::uint64
 /// All runs of one program.
 class contest {
 public:
-    contest(std::uint64_t writes, int repetitions, int warm_ups)
-        : writes_(writes), repetitions_(repetitions), warm_ups_(warm_ups) {}
+    contest(std::uint64_t writes, int repetitions) : writes_(writes), repetitions_(repetitions) {}
 
     /// `setting` says what differs between groups: the time of a group's one contestant whose name begins with
     /// "tidefall" is divided by that of each other.
@@ -131,7 +150,7 @@ public:
                                          if (!*slot) *slot = std::make_unique<Contestant>(args...);
                                          auto& times = results_[setting][Contestant::name];
                                          for ([[maybe_unused]] auto _ : state) {
-                                             auto const seconds = last_of(warm_ups_ + 1, **slot, writers, writes);
+                                             auto const seconds = last_of_rounds(**slot, writers, writes);
                                              state.SetIterationTime(seconds);
                                              times.push_back(seconds * 1e9 / static_cast<double>(writes));
                                          }
@@ -180,7 +199,6 @@ private:
 
     std::uint64_t writes_;
     int repetitions_;
-    int warm_ups_;
     std::map<std::string, std::map<std::string, std::vector<double>>> results_;  ///< nanoseconds, one a repetition
 };
 

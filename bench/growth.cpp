@@ -17,7 +17,6 @@
 namespace {
 
 constexpr int repetitions = 9;
-constexpr int warm_ups = 2;
 
 /// Buffers on one runtime, that are written in turn.
 template <typename Item>
@@ -83,8 +82,7 @@ void measure(std::string const& setting, size const& of) {
     auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
         all.enter(setting, Storage::name,
                   [=, one = std::make_shared<bench::queue_contestant<Storage>>(of.partitions, of.buffers)] {
-                      return bench::last_of(warm_ups + 1, *one, of.producers, of.items) * 1e9 /
-                             static_cast<double>(of.items);
+                      return bench::last_of_rounds(*one, of.producers, of.items) * 1e9 / static_cast<double>(of.items);
                   });
     };
     enter(std::in_place_type<buffers<Item>>);

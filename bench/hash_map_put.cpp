@@ -76,7 +76,7 @@ private:
 }  // namespace
 
 int main(int count, char** arguments) {
-    bench::contest contest(writes, 15, 2);
+    bench::contest contest(writes, 15);
     for (std::uint64_t const keys : {1'000U, 100'000U, 2'000'000U}) {
         for (unsigned const writers : {1U, 2U}) {
             auto const setting = std::to_string(keys) + " keys, " + std::to_string(writers) + " threads";

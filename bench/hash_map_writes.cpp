@@ -143,7 +143,7 @@ private:
 }  // namespace
 
 int main(int count, char** arguments) {
-    bench::contest contest(writes, 15, 2);
+    bench::contest contest(writes, 15);
     constexpr std::uint64_t keys = 100'000;
     for (unsigned const writers : {1U, 2U}) {
         auto const by = std::to_string(writers) + (writers == 1 ? " thread, " : " threads, ");

@@ -8,7 +8,7 @@
 #include <string>
 
 int main(int count, char** arguments) {
-    bench::contest all(4'000'000, 15, 2);
+    bench::contest all(4'000'000, 15);
     for (unsigned const producers : {2U, 4U, 8U, 64U}) {
         auto const setting = std::to_string(producers) + " producers, one key";
         all.enter<bench::queue_contestant<bench::tidefall_storage<std::uint64_t, tidefall::insertion_order, 8, true>>>(

@@ -33,14 +33,13 @@ public:
         std::thread([&] {
             bench::pin_to(0);
             auto push_range = storage_.range_writer();
-            for (int round = 0; round < rounds; ++round) last = write_all(push_range);
+            for (bench::warm_up warm_up; !warm_up.is_over();) write_all(push_range);
+            last = write_all(push_range);
         }).join();
         return last;
     }
 
 private:
-    static constexpr int rounds = 4;
-
     template <typename PushRange>
     double write_all(PushRange& push_range) {
         std::array<item, range_size> range{};

@@ -36,7 +36,7 @@ void enter_all(bench::contest& all, std::string const& setting, unsigned produce
 }  // namespace
 
 int main(int count, char** arguments) {
-    bench::contest all(4'000'000, 15, 4);
+    bench::contest all(4'000'000, 15);
     for (unsigned const producers : {1U, 2U, 8U}) {
         enter_all<std::uint64_t>(all, std::to_string(producers) + " producers", producers);
         enter_slow(all, std::to_string(producers) + " producers", producers);
