@@ -7,8 +7,9 @@
 // which says whether the last `count` writes arrived; one that is far slower than others has `fewer`, by which its
 // count of writes is divided. With fewer writers than cores the writers' time is measured, each pinned to a core; with
 // as many or more the time until everything is processed, since a drain that is put off looks fast. Writers take chunks
-// of work from one count. Each timed run follows untimed ones of the same contestant by the same threads, so that
-// memory is warm: threads of a program that writes live long.
+// of work from one count. A contestant is made for its turn and gone after it, since an idle one's threads wake
+// up too. Each timed run follows untimed ones by the same threads, so that memory is warm: threads of a program that
+// writes live long.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -141,16 +142,15 @@ public:
     /// "tidefall" is divided by that of each other.
     template <typename Contestant, typename... Args>
     void enter(std::string const& setting, unsigned writers, Args const&... args) {
-        auto const slot = std::make_shared<std::unique_ptr<Contestant>>();
         auto const name = std::string(Contestant::name) + ", " + setting;
         auto writes = writes_;
         if constexpr (requires { Contestant::fewer; }) writes /= Contestant::fewer;
         benchmark::RegisterBenchmark(name.c_str(),
                                      [=, this](benchmark::State& state) {
-                                         if (!*slot) *slot = std::make_unique<Contestant>(args...);
                                          auto& times = results_[setting][Contestant::name];
                                          for ([[maybe_unused]] auto _ : state) {
-                                             auto const seconds = last_of_rounds(**slot, writers, writes);
+                                             Contestant one(args...);
+                                             auto const seconds = last_of_rounds(one, writers, writes);
                                              state.SetIterationTime(seconds);
                                              times.push_back(seconds * 1e9 / static_cast<double>(writes));
                                          }

@@ -80,10 +80,10 @@ template <typename Item>
 void measure(std::string const& setting, size const& of) {
     bench::turns all;
     auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
-        all.enter(setting, Storage::name,
-                  [=, one = std::make_shared<bench::queue_contestant<Storage>>(of.partitions, of.buffers)] {
-                      return bench::last_of_rounds(*one, of.producers, of.items) * 1e9 / static_cast<double>(of.items);
-                  });
+        all.enter(setting, Storage::name, [=] {
+            bench::queue_contestant<Storage> one(of.partitions, of.buffers);
+            return bench::last_of_rounds(one, of.producers, of.items) * 1e9 / static_cast<double>(of.items);
+        });
     };
     enter(std::in_place_type<buffers<Item>>);
     enter(std::in_place_type<by_hand<Item>>);

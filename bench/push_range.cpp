@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What an item costs that is pushed with 999 others by one call, by one producer while ticks drain, beside an append of
-// as many to warm segments, moodycamel's bulk write with a token, and a mutex with two vectors. Runs take turns; every
-// item is counted and summed.
+// as many to warm segments, moodycamel's bulk write with a token, and a mutex with two vectors. The same after a rest,
+// when a buffer has given its memory back. Runs take turns; every item is counted and summed.
 #include "queues.hpp"
 
 #include <array>
@@ -27,13 +27,16 @@ constexpr int repetitions = 15;
 template <typename Storage>
 class contestant {
 public:
+    /// `has_rested`: its first items are timed, after the turns of all others.
+    explicit contestant(bool has_rested) : has_rested_(has_rested) {}
+
     /// Nanoseconds an item, of the writer alone.
     double run() {
         double last = 0;
         std::thread([&] {
             bench::pin_to(0);
             auto push_range = storage_.range_writer();
-            for (bench::warm_up warm_up; !warm_up.is_over();) write_all(push_range);
+            for (bench::warm_up warm_up; !has_rested_ && !warm_up.is_over();) write_all(push_range);
             last = write_all(push_range);
         }).join();
         return last;
@@ -61,6 +64,7 @@ private:
         return static_cast<double>(spent.count()) / static_cast<double>(items);
     }
 
+    bool has_rested_;
     bench::sink<item> processed_;
     Storage storage_{processed_};
 };
@@ -110,15 +114,21 @@ public:
 
 int main() {
     bench::turns all;
-    auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>) {
-        all.enter("1 producer, ranges of 1000", Storage::name,
-                  [one = std::make_shared<contestant<Storage>>()] { return one->run(); });
+    auto const enter = [&]<typename Storage>(std::in_place_type_t<Storage>, bool has_rested) {
+        if (has_rested) {
+            all.enter("1 producer, after a rest", Storage::name,
+                      [one = std::make_shared<contestant<Storage>>(true)] { return one->run(); });
+        } else {
+            all.enter("1 producer, ranges of 1000", Storage::name, [] { return contestant<Storage>(false).run(); });
+        }
     };
-    enter(std::in_place_type<tidefall_ranges>);
-    enter(std::in_place_type<appended_ranges>);
-    enter(std::in_place_type<mutex_ranges>);
+    for (bool const has_rested : {false, true}) {
+        enter(std::in_place_type<tidefall_ranges>, has_rested);
+        if (!has_rested) enter(std::in_place_type<appended_ranges>, has_rested);
+        enter(std::in_place_type<mutex_ranges>, has_rested);
 #if defined(TIDEFALL_BENCH_MOODYCAMEL)
-    enter(std::in_place_type<moodycamel_ranges>);
+        enter(std::in_place_type<moodycamel_ranges>, has_rested);
 #endif
+    }
     all.hold(repetitions, "ns an item");
 }
