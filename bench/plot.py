@@ -10,7 +10,7 @@ import re
 import sys
 
 # Okabe and Ito's colours, which all eyes can tell apart.
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999"]
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999", "#F0E442", "#000000"]
 
 
 def read(lines):
@@ -27,12 +27,20 @@ def numbers(text):
     return [int(number) for number in re.findall(r"\d+", text)]
 
 
+MOST = 30  # times the fastest of its setting: bars of more would leave no room for others
+
+
+def without_slowest(group):
+    return {name: time for name, time in group.items() if time <= MOST * min(group.values())}
+
+
 def draw(groups, title, path):
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
+    groups = {setting: without_slowest(group) for setting, group in groups.items()}
     names = {name for group in groups.values() for name in group}
     names = sorted(names, key=lambda name: ("tidefall" not in name, name))
     ours = [name for name in names if "tidefall" in name]
@@ -53,7 +61,7 @@ def draw(groups, title, path):
         place += 0.8
     axes.set_yticks(ticks, labels, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("nanoseconds, median: less is better")
+    axes.set_xlabel(f"nanoseconds, median: less is better; what takes over {MOST} times the least is left out")
     axes.set_title(title, fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     marks = {"tidefall" if name in ours else name: plt.Rectangle((0, 0), 1, 1, color=colour[name]) for name in names}
