@@ -27,7 +27,7 @@ def numbers(text):
     return [int(number) for number in re.findall(r"\d+", text)]
 
 
-MOST = 30  # times the fastest of its setting: bars of more would leave no room for others
+MOST = 50  # times the fastest of its setting: bars of more would leave no room for others
 
 
 def without_slowest(group):
@@ -65,7 +65,7 @@ def draw(groups, title, path):
     axes.set_title(title, fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     marks = {"tidefall" if name in ours else name: plt.Rectangle((0, 0), 1, 1, color=colour[name]) for name in names}
-    axes.legend(marks.values(), marks.keys(), fontsize=8, frameon=False)
+    axes.legend(marks.values(), marks.keys(), fontsize=8, frameon=False, ncol=4, loc="lower left", bbox_to_anchor=(0, 1.03))
     plt.rcParams["svg.hashsalt"] = "tidefall"  # the same input makes the same file
     figure.savefig(path, bbox_inches="tight", facecolor="white", metadata={"Date": None})
 
